@@ -1,0 +1,196 @@
+"""Everything that can go wrong, as one tree.
+
+Each error answers two questions: is it worth trying again (`retry`), and which HTTP status says it
+(`http_status`). Its message is written for the person who sent the image: the fact, the limit, the
+way out. Errors of vendors (gRPC, S3, Redis, tifffile) are mapped once, in their adapter.
+
+    KioskError
+    ├── UserError                 400  what was sent cannot be done
+    │   ├── InvalidParameter      422
+    │   ├── InvalidFileType       415  not a file this job understands
+    │   ├── UnreadableImage       422  damaged, empty, or not an image at all
+    │   ├── InvalidAxes           422  the axes do not fit the array
+    │   ├── MissingChannel        422
+    │   ├── UnusableImage         422  readable, but nothing can be found in it (NaN, constant, empty)
+    │   ├── ImageTooLarge         413
+    │   ├── UnknownJobType        404
+    │   ├── UnknownJob            404
+    │   ├── UnknownModel          404
+    │   ├── MissingObject         404  no such key in the bucket
+    │   └── InvalidKey            400  a key that leaves the bucket
+    ├── ModelMismatch             500  the model's signature or reply is not what the job needs
+    ├── StorageFull               507
+    ├── OutOfMemory               507
+    ├── Cancelled                 409
+    ├── ClaimLost                 409  another worker owns the job now, or it already ended
+    ├── InternalError             500  a bug: an exception nobody foresaw
+    └── TransientError            503  (retry)
+        ├── ModelServerUnavailable
+        ├── StorageUnavailable
+        └── BrokerUnavailable
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+__all__ = [
+    "BrokerUnavailable",
+    "Cancelled",
+    "ClaimLost",
+    "ImageTooLarge",
+    "InternalError",
+    "InvalidAxes",
+    "InvalidFileType",
+    "InvalidKey",
+    "InvalidParameter",
+    "KioskError",
+    "MissingChannel",
+    "MissingObject",
+    "ModelMismatch",
+    "ModelServerUnavailable",
+    "OutOfMemory",
+    "StorageFull",
+    "StorageUnavailable",
+    "TransientError",
+    "UnknownJob",
+    "UnknownJobType",
+    "UnknownModel",
+    "UnreadableImage",
+    "UnusableImage",
+    "UserError",
+]
+
+
+class KioskError(Exception):
+    """Root of the tree; `str(error)` is the sentence that a person reads."""
+
+    retry: ClassVar[bool] = False
+    http_status: ClassVar[int] = 500
+
+
+class UserError(KioskError):
+    """What was sent cannot be done; sending it again changes nothing."""
+
+    http_status = 400
+
+
+class InvalidParameter(UserError):
+    """A parameter is unknown or its value is out of range."""
+
+    http_status = 422
+
+
+class InvalidFileType(UserError):
+    """The file is of a kind that this job type does not understand."""
+
+    http_status = 415
+
+
+class UnreadableImage(UserError):
+    """The file is damaged, empty, or not an image."""
+
+    http_status = 422
+
+
+class InvalidAxes(UserError):
+    """The axes are unknown or do not fit the array."""
+
+    http_status = 422
+
+
+class MissingChannel(UserError):
+    """The image has no channel of that index."""
+
+    http_status = 422
+
+
+class UnusableImage(UserError):
+    """The image can be read, but its pixels cannot be worked with."""
+
+    http_status = 422
+
+
+class ImageTooLarge(UserError):
+    """The image is over the limit of this queue."""
+
+    http_status = 413
+
+
+class UnknownJobType(UserError):
+    """No job type has that name."""
+
+    http_status = 404
+
+
+class UnknownJob(UserError):
+    """The ledger has no job of that id (any more)."""
+
+    http_status = 404
+
+
+class UnknownModel(UserError):
+    """The model, or that version of it, is not served."""
+
+    http_status = 404
+
+
+class MissingObject(UserError):
+    """The bucket has no object of that key."""
+
+    http_status = 404
+
+
+class InvalidKey(UserError):
+    """The key is not one inside the bucket."""
+
+
+class ModelMismatch(KioskError):
+    """The model's signature, or what it answered, is not what the job needs."""
+
+
+class StorageFull(KioskError):
+    """There is no space left where results or intermediate values are written."""
+
+    http_status = 507
+
+
+class OutOfMemory(KioskError):
+    """The job needs more memory than the worker has."""
+
+    http_status = 507
+
+
+class Cancelled(KioskError):
+    """The job was cancelled."""
+
+    http_status = 409
+
+
+class ClaimLost(KioskError):
+    """Another run owns the job now, or it has already ended."""
+
+    http_status = 409
+
+
+class InternalError(KioskError):
+    """An exception that nobody foresaw; the log has its trace."""
+
+
+class TransientError(KioskError):
+    """It may work in a moment."""
+
+    retry = True
+    http_status = 503
+
+
+class ModelServerUnavailable(TransientError):
+    """The model server does not answer, or not in time."""
+
+
+class StorageUnavailable(TransientError):
+    """The bucket does not answer."""
+
+
+class BrokerUnavailable(TransientError):
+    """The broker does not answer."""

@@ -1,0 +1,127 @@
+"""What a job needs from the outside, as protocols. Adapters live in `storage/`, `serving/`, `ledger`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Model", "ModelServer", "Reporter", "Signature", "Storage", "TensorSpec"]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model as a job type or a user names it.
+
+    version: None asks for the newest that is served.
+    axes: axes of one item of the batch, for example "YXC".
+    tile: side of the square tile the model is given, px.
+    mpp: pixel size the model was trained at, µm per pixel.
+    """
+
+    name: str
+    version: int | None = None
+    axes: str = "YXC"
+    tile: int = 512
+    mpp: float | None = None
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One input or output of a model; -1 in `shape` is any length, None an unknown rank."""
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...] | None
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a served model version takes and gives (`serving_default`)."""
+
+    model: str
+    version: int
+    inputs: Mapping[str, TensorSpec]
+    outputs: Mapping[str, TensorSpec]
+
+
+class Storage(Protocol):
+    """A bucket: whole objects by key. Objects appear complete or not at all.
+
+    Every method raises InvalidKey for a key that leaves the bucket, MissingObject where there is
+    none, StorageFull and StorageUnavailable; no vendor error leaves an adapter.
+    """
+
+    def get(self, key: str) -> bytes:
+        """Return the object's bytes."""
+        ...
+
+    def download(self, key: str, target: Path) -> None:
+        """Copy the object to a file; memory stays bounded whatever its size."""
+        ...
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write an object, replacing one that is there."""
+        ...
+
+    def upload(self, key: str, source: Path) -> None:
+        """Write an object from a file; memory stays bounded whatever its size."""
+        ...
+
+    def exists(self, key: str) -> bool:
+        """Tell whether the object is there."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Remove the object; one that is not there is no error."""
+        ...
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        """Yield the keys that start with `prefix`, sorted."""
+        ...
+
+    def url(self, key: str) -> str:
+        """Return a URL at which the object can be fetched."""
+        ...
+
+
+class ModelServer(Protocol):
+    """A TensorFlow Serving endpoint."""
+
+    def signature(self, name: str, version: int | None = None) -> Signature:
+        """Return what is served under that name; None asks for the newest version.
+
+        Raises UnknownModel with a sentence that lists what is served, and
+        ModelServerUnavailable when nothing answers within the deadline.
+        """
+        ...
+
+    def predict(
+        self, signature: Signature, batches: Iterable[Mapping[str, NDArray[Any]]]
+    ) -> Iterator[dict[str, NDArray[Any]]]:
+        """Yield the outputs of each batch, in order; several batches are in flight at once.
+
+        batches: one mapping of input name to array each. They are drawn lazily.
+        Raises ModelMismatch when an array does not fit the signature, before it is sent.
+        """
+        ...
+
+
+class Reporter(Protocol):
+    """Where a running job says how far it is, and learns that it should stop."""
+
+    def stage(self, name: str, status: str | None) -> AbstractContextManager[None]:
+        """Enclose one stage: sets the status word and records the seconds it took."""
+        ...
+
+    def progress(self, done: int, total: int) -> None:
+        """Record that `done` of `total` units of the model's work are finished.
+
+        Raises Cancelled when the job was cancelled meanwhile.
+        """
+        ...
