@@ -11,7 +11,7 @@ way out. Errors of vendors (gRPC, S3, Redis, tifffile) are mapped once, in their
     │   ├── UnreadableImage       422  damaged, empty, or not an image at all
     │   ├── InvalidAxes           422  the axes do not fit the array
     │   ├── MissingChannel        422
-    │   ├── UnusableImage         422  readable, but nothing can be found in it (NaN, constant, empty)
+    │   ├── UnusableImage         422  readable, but NaN, constant or empty
     │   ├── ImageTooLarge         413
     │   ├── UnknownJobType        404
     │   ├── UnknownJob            404

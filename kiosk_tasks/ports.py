@@ -1,4 +1,4 @@
-"""What a job needs from the outside, as protocols. Adapters live in `storage/`, `serving/`, `ledger`."""
+"""What a job needs from the outside, as protocols; `storage`, `serving` and `ledger` adapt it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Model", "ModelServer", "Reporter", "Signature", "Storage", "TensorSpec"]
+__all__ = ["Fact", "Model", "ModelServer", "Reporter", "Signature", "Storage", "TensorSpec"]
+
+
+Fact = str | int | float | bool | None | list["Fact"] | dict[str, "Fact"]
+"""A JSON value."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,14 @@ class Reporter(Protocol):
     def progress(self, done: int, total: int) -> None:
         """Record that `done` of `total` units of the model's work are finished.
 
-        Raises Cancelled when the job was cancelled meanwhile.
+        Raises Cancelled when the job was cancelled meanwhile, ClaimLost when another run owns it.
         """
+        ...
+
+    def note(self, **facts: Fact) -> None:
+        """Keep facts for the job's provenance record; they outlive the link that found them."""
+        ...
+
+    def notes(self) -> dict[str, Fact]:
+        """Return all facts noted for this job so far, by whichever link."""
         ...

@@ -1,0 +1,227 @@
+"""The vocabulary of jobs: JobType, Job, Stage, Status, Params, Context."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import PurePosixPath
+from typing import Any, Generic, TypeVar
+from uuid import uuid4
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from kiosk_tasks.errors import InvalidParameter
+from kiosk_tasks.ports import Model, ModelServer, Reporter, Storage
+
+__all__ = [
+    "Context",
+    "Job",
+    "JobType",
+    "Limits",
+    "Model",
+    "Params",
+    "Source",
+    "Stage",
+    "Status",
+    "new_job",
+    "stage",
+]
+
+
+class Status(StrEnum):
+    """The words of a job's `status`; clients poll them, so they are a contract."""
+
+    NEW = "new"  #: accepted, waits for a worker
+    STARTED = "started"  #: a worker has it and fetches the input
+    PREPROCESSING = "pre-processing"
+    PREDICTING = "predicting"  #: the model server works on it
+    POSTPROCESSING = "post-processing"
+    SAVING = "saving-results"
+    WAITING = "waiting"  #: a parent whose children are not done
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def terminal(self) -> bool:
+        """Whether a job of this status has ended for good."""
+        return self in (Status.DONE, Status.FAILED, Status.CANCELLED)
+
+
+class _Edge(BaseModel):
+    """What comes from outside: unknown names are refused, empty strings mean "not given"."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_empty(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        return {name: value for name, value in values.items() if value not in ("", None)}
+
+
+class Source(_Edge):
+    """Where a job's input lies and what the user calls it."""
+
+    input_file_name: str = Field(description="Key of the input in the bucket.")
+    original_name: str = Field("", description="The user's file name; results are named after it.")
+
+    @property
+    def name(self) -> str:
+        """The name a person knows the file by."""
+        return PurePosixPath(self.original_name or self.input_file_name).name
+
+
+class Params(_Edge):
+    """Parameters that every job type has; a job type's own class adds to them."""
+
+    model_name: str | None = Field(None, description="Model to use; default: the job type's own.")
+    model_version: int | None = Field(
+        None, ge=1, description="Version of the model; default: the newest that is served."
+    )
+
+
+P = TypeVar("P", bound=Params)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One submission of a job type."""
+
+    id: str
+    type_name: str
+    source: Source
+    params: Params
+    created_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat())
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an operator allows and tunes.
+
+    max_pixels: rows × columns of the largest image.
+    max_batch: tiles per request to the model server.
+    """
+
+    max_pixels: int = 2**26
+    max_batch: int = 8
+
+
+@dataclass(frozen=True)
+class Context(Generic[P]):
+    """All that a stage may use. A stage that needs anything else is not a stage."""
+
+    job: Job
+    params: P
+    storage: Storage
+    models: ModelServer
+    report: Reporter
+    limits: Limits = field(default_factory=Limits)
+
+
+StageFunction = Callable[[Any, Context[Any]], Any]
+
+_STATUS_OF = {
+    "download": Status.STARTED,
+    "preprocess": Status.PREPROCESSING,
+    "predict": Status.PREDICTING,
+    "postprocess": Status.POSTPROCESSING,
+    "upload": Status.SAVING,
+}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a job: a function `(value, ctx) -> value` and where it runs.
+
+    queue: None means the job type's own queue.
+    """
+
+    name: str
+    run: StageFunction
+    status: Status | None = None
+    queue: str | None = None
+
+
+def stage(run: StageFunction, *, name: str = "", queue: str | None = None) -> Stage:
+    """Make a stage of a plain function; its status word follows from its name."""
+    name = name or run.__name__
+    return Stage(name, run, _STATUS_OF.get(name), queue)
+
+
+@dataclass(frozen=True)
+class JobType(Generic[P]):
+    """A job type, declared once: task, queue, route, options and forms are derived from it.
+
+    name: name of the Celery task and of `kiosk run <name>`.
+    stages: functions or `stage(…)` records, in order; values pass from one to the next.
+    aliases: names that older clients send.
+    seconds: time limit of one link of the job; the worker ends it after that.
+    """
+
+    name: str
+    title: str
+    queue: str
+    params: type[P]
+    stages: tuple[StageFunction | Stage, ...]
+    aliases: tuple[str, ...] = ()
+    seconds: int = 1800
+
+    def __post_init__(self) -> None:
+        """Refuse a declaration that could not be run, where it is written."""
+        for word in (self.name, self.queue):
+            if not re.fullmatch(r"[a-z][a-z0-9_]*", word):
+                raise ValueError(f"{word!r}: use lower-case letters, digits and _, a letter first.")
+        names = [step.name for step in self.steps]
+        if not names or len(set(names)) != len(names):
+            raise ValueError(f"job type {self.name!r} needs stages, each with a name of its own.")
+
+    @property
+    def steps(self) -> tuple[Stage, ...]:
+        """The stages as records."""
+        return tuple(s if isinstance(s, Stage) else stage(s) for s in self.stages)
+
+
+def new_job(job_type: JobType[Any], fields: Mapping[str, Any], *, job_id: str | None = None) -> Job:
+    """Validate what a client sent, and make it a job.
+
+    fields: source and parameters in one mapping, as `task.delay(**fields)` gives them.
+    Raises InvalidParameter with a sentence that names the parameter, and a near miss if any.
+    """
+    source = {name: fields[name] for name in Source.model_fields if name in fields}
+    params = {name: value for name, value in fields.items() if name not in Source.model_fields}
+    return Job(
+        id=job_id or uuid4().hex,
+        type_name=job_type.name,
+        source=_validated(Source, source, job_type),
+        params=_validated(job_type.params, params, job_type),
+    )
+
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def _validated(model: type[M], values: Mapping[str, Any], job_type: JobType[Any]) -> M:
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as exc:
+        raise InvalidParameter(_sentence(exc, job_type)) from exc
+
+
+def _sentence(error: ValidationError, job_type: JobType[Any]) -> str:
+    first = error.errors(include_url=False, include_context=False)[0]
+    name = str(first["loc"][0]) if first["loc"] else "the parameters"
+    known = [*Source.model_fields, *job_type.params.model_fields]
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(sorted(known))}."
+        return f'job type "{job_type.name}" has no parameter {name!r}; {hint}'
+    if first["type"] == "missing":
+        return f'job type "{job_type.name}" needs the parameter {name!r}.'
+    message = str(first["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
+    return f"parameter {name!r} is {first['input']!r}, but should be {message}."

@@ -1,0 +1,142 @@
+"""Every setting, read once from the environment: `KIOSK_*`, and the old Kiosk's names as aliases.
+
+Order of precedence: environment, then the `stack.env` that a running embedded stack leaves in
+`KIOSK_HOME`, then the default. Only `wiring`, `celeryconfig` and the command line read this class.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Literal
+
+from pydantic import AliasChoices, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+__all__ = ["STACK_ENV", "Settings", "default_home"]
+
+STACK_ENV = "stack.env"
+"""Name of the file in KIOSK_HOME by which a running embedded stack tells where its parts are."""
+
+
+def default_home() -> Path:
+    """Return `KIOSK_HOME`, else the folder for user data of this system."""
+    if os.environ.get("KIOSK_HOME"):
+        return Path(os.environ["KIOSK_HOME"]).expanduser().resolve()
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "kiosk-tasks"
+    data = os.environ.get("XDG_DATA_HOME")
+    return (Path(data) if data else Path.home() / ".local" / "share") / "kiosk-tasks"
+
+
+def _names(ours: str, *old: str) -> AliasChoices:
+    return AliasChoices(f"KIOSK_{ours}", *old)
+
+
+class Settings(BaseSettings):
+    """Settings of one process; frozen."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+
+    home: Path = Field(
+        default_factory=default_home,
+        validation_alias=_names("HOME"),
+        description="Folder for the embedded stack's state.",
+    )
+    broker_url: str = Field(
+        "redis://127.0.0.1:6379/0",
+        validation_alias=_names("BROKER_URL"),
+        description="Redis or Valkey that holds the queues, the results and the ledger.",
+    )
+    key_prefix: str = Field(
+        "kiosk:",
+        validation_alias=_names("KEY_PREFIX"),
+        description="What every Redis key starts with.",
+    )
+    bucket: str = Field(
+        "",
+        validation_alias=_names("BUCKET", "STORAGE_BUCKET"),
+        description="Where inputs and outputs lie: file:///… or memory://…; default <home>/bucket.",
+    )
+    workspace: str = Field(
+        "",
+        validation_alias=_names("WORKSPACE"),
+        description="Where values wait between links; default: `workspace/` in the bucket.",
+    )
+    model_server: str = Field(
+        "127.0.0.1:8500",
+        validation_alias=_names("MODEL_SERVER"),
+        description="host:port of TensorFlow Serving's gRPC port.",
+    )
+    models_dir: Path | None = Field(
+        None,
+        validation_alias=_names("MODELS_DIR"),
+        description="Folder with <name>/<version>/ of your own models, served beside the default.",
+    )
+    links: Literal["queue", "stage"] = Field(
+        "queue",
+        validation_alias=_names("LINKS"),
+        description="queue: neighbouring stages on one queue are one task; stage: one task each.",
+    )
+    stage_queues: dict[str, str] = Field(
+        default_factory=dict,
+        validation_alias=_names("STAGE_QUEUES"),
+        description='Queue of a stage where it is not the job\'s: {"postprocess": "cpu"}.',
+    )
+    max_pixels: int = Field(
+        2**26,
+        gt=0,
+        validation_alias=_names("MAX_PIXELS"),
+        description="Largest image in pixels (rows × columns).",
+    )
+    max_batch: int = Field(
+        8,
+        gt=0,
+        validation_alias=_names("MAX_BATCH", "TF_MAX_BATCH_SIZE"),
+        description="Tiles per request; at most the server's max_batch_size.",
+    )
+    in_flight: int = Field(
+        2,
+        gt=0,
+        validation_alias=_names("IN_FLIGHT"),
+        description="Requests of one job under way at once.",
+    )
+    grpc_timeout_s: float = Field(
+        120.0,
+        gt=0,
+        validation_alias=_names("GRPC_TIMEOUT", "GRPC_TIMEOUT"),
+        description="Deadline of one request to the model server, seconds.",
+    )
+    model_wait_s: float = Field(
+        30.0,
+        ge=0,
+        validation_alias=_names("MODEL_WAIT"),
+        description="How long a job waits for a model server that is down, seconds.",
+    )
+    record_expires_s: int = Field(
+        30 * 86400,
+        gt=0,
+        validation_alias=_names("RECORD_EXPIRES"),
+        description="How long the record of an ended job is kept, seconds.",
+    )
+    ready_file: Path | None = Field(
+        None,
+        validation_alias=_names("READY_FILE"),
+        description="File the worker touches once it consumes.",
+    )
+
+    @property
+    def bucket_url(self) -> str:
+        """The bucket as a URL."""
+        return self.bucket or (self.home / "bucket").as_uri()
+
+    @property
+    def workspace_url(self) -> str:
+        """The workspace as a URL: the setting, else a folder of the bucket."""
+        return self.workspace or f"{self.bucket_url.rstrip('/')}/workspace"
+
+    @classmethod
+    def load(cls) -> Settings:
+        """Read the environment and, below it, the running stack's file."""
+        return cls(_env_file=default_home() / STACK_ENV, _env_file_encoding="utf-8")

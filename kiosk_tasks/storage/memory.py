@@ -1,0 +1,62 @@
+"""A bucket in this process's memory: the twin of every other adapter, for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+from kiosk_tasks.errors import MissingObject
+from kiosk_tasks.storage import check_key
+
+__all__ = ["MemoryStorage"]
+
+
+class MemoryStorage:
+    """Objects in a dict."""
+
+    _named: ClassVar[dict[str, MemoryStorage]] = {}
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self.objects: dict[str, bytes] = {}
+
+    @classmethod
+    def named(cls, name: str) -> MemoryStorage:
+        """Return the bucket of that name; the same one each time in this process."""
+        return cls._named.setdefault(name, cls())
+
+    def get(self, key: str) -> bytes:
+        """Return the object's bytes."""
+        try:
+            return self.objects[check_key(key)]
+        except KeyError:
+            raise MissingObject(f"the bucket has no object {key!r}.") from None
+
+    def download(self, key: str, target: Path) -> None:
+        """Copy the object to a file."""
+        target.write_bytes(self.get(key))
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write an object."""
+        self.objects[check_key(key)] = bytes(data)
+
+    def upload(self, key: str, source: Path) -> None:
+        """Write an object from a file."""
+        self.put(key, source.read_bytes())
+
+    def exists(self, key: str) -> bool:
+        """Tell whether the object is there."""
+        return check_key(key) in self.objects
+
+    def delete(self, key: str) -> None:
+        """Remove the object if it is there."""
+        self.objects.pop(check_key(key), None)
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        """Yield the keys that start with `prefix`, sorted."""
+        yield from sorted(key for key in self.objects if key.startswith(prefix))
+
+    def url(self, key: str) -> str:
+        """Return a URL that only this process understands."""
+        return f"memory:///{check_key(key)}"
