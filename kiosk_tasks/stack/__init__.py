@@ -1,0 +1,34 @@
+"""The embedded stack: broker, model server, worker and Flower in one command, without Docker.
+
+stack.py        Stack: the whole of it, a context manager
+parts.py        what each part is run with, and when it is ready
+probes.py       the questions that tell whether a part is ready
+supervisor.py   starts parts as soon as what they need is ready, watches and stops them
+process.py      one part's process
+watchdog.py     ends everything when this process is killed; guard.py is its other side
+home.py         the folder, its lock, and the `stack.env` by which others find the stack
+sockets.py      loopback ports known before their listener has started
+signals.py      Ctrl-C, SIGTERM and SIGHUP as an orderly stop
+errors.py       what can go wrong
+"""
+
+from __future__ import annotations
+
+from kiosk_tasks.stack.errors import HomeBusy, MissingBroker, PartDied, PartNotReady, StackError
+from kiosk_tasks.stack.home import running
+from kiosk_tasks.stack.process import Part
+from kiosk_tasks.stack.stack import Stack
+from kiosk_tasks.stack.supervisor import State, Supervisor
+
+__all__ = [
+    "HomeBusy",
+    "MissingBroker",
+    "Part",
+    "PartDied",
+    "PartNotReady",
+    "Stack",
+    "StackError",
+    "State",
+    "Supervisor",
+    "running",
+]

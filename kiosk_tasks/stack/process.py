@@ -1,0 +1,122 @@
+"""One part of the stack: what to run, and the process while it runs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kiosk_tasks.stack.errors import PartDied, PartNotReady
+from kiosk_tasks.stack.probes import Probe
+
+__all__ = ["Part", "Running"]
+
+TAIL_LINES = 15
+TAIL_BYTES = 16_384
+
+
+def _nothing() -> None:
+    """Do nothing."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A process of the stack.
+
+    name: the word a person sees, for example "model server".
+    env: the whole environment of the process.
+    ready: asked again and again until it says yes.
+    needs: names of the parts that must be ready before this one starts.
+    before_start: called just before the process starts.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(repr=False)  # it holds passwords
+    log_path: Path
+    ready: Probe
+    needs: frozenset[str] = frozenset()
+    stop_signal: signal.Signals = signal.SIGTERM
+    grace_s: float = 10.0
+    start_limit_s: float = 60.0
+    before_start: Callable[[], None] = _nothing
+
+
+class Running:
+    """A part's process, the leader of its own session and process group."""
+
+    def __init__(self, part: Part) -> None:
+        """Start the process; both its outputs go to the log."""
+        self.part = part
+        self.is_ready = False
+        part.before_start()
+        with part.log_path.open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603  # the stack's own command lines
+                part.argv,
+                env=dict(part.env),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.pid = self._process.pid
+        self._deadline = time.monotonic() + part.start_limit_s
+
+    def ask(self) -> bool:
+        """Ask the probe; True from the first yes on.
+
+        Raises PartDied, and PartNotReady after `start_limit_s`.
+        """
+        self.check()
+        if not self.is_ready:
+            self.is_ready = self.part.ready()
+        if not self.is_ready and time.monotonic() > self._deadline:
+            raise PartNotReady(
+                f"The {self.part.name} runs but was not ready within "
+                f"{self.part.start_limit_s:.0f} s. {self._tail()}"
+            )
+        return self.is_ready
+
+    def check(self) -> None:
+        """Raise PartDied if the process has ended."""
+        code = self._process.poll()
+        if code is not None:
+            how = f"ended with exit code {code}" if code >= 0 else f"was ended by {_signal(-code)}"
+            raise PartDied(f"The {self.part.name} {how}. {self._tail()}")
+
+    def stop(self, hurry: Callable[[], bool]) -> None:
+        """Ask the process to end, wait for its grace, then kill what is left of its group.
+
+        hurry: says whether to wait no longer.
+        """
+        if self._process.poll() is None:
+            self._process.send_signal(self.part.stop_signal)
+        deadline = time.monotonic() + self.part.grace_s
+        while self._process.poll() is None and time.monotonic() < deadline and not hurry():
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(0.1)
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def _tail(self) -> str:
+        """Say what the log ends with and where it is."""
+        path = self.part.log_path
+        with path.open("rb") as log:
+            log.seek(max(0, path.stat().st_size - TAIL_BYTES))
+            lines = log.read().decode(errors="replace").splitlines()[-TAIL_LINES:]
+        if not lines:
+            return f"It logged nothing (log: {path})."
+        return f"Its last log lines (all of them: {path}):\n" + "\n".join(f"  {x}" for x in lines)
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,133 @@
+"""The whole stack as one object."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import KW_ONLY, dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+from kiosk_tasks.stack.home import Lock, forget, new_run_folder, publish
+from kiosk_tasks.stack.parts import PartsOf, Plan, parts_of
+from kiosk_tasks.stack.signals import OrderlyExit
+from kiosk_tasks.stack.sockets import Reservation
+from kiosk_tasks.stack.supervisor import OnEvent, Supervisor, ignore_events
+
+__all__ = ["Stack"]
+
+
+@dataclass
+class Stack:
+    """Broker, model server, worker and Flower on this machine; one stack per home folder.
+
+    A context manager: the body runs once every part is ready, and leaving it stops them in reverse
+    order. Ctrl-C, SIGTERM and SIGHUP leave it too; a second one while it stops ends the waiting.
+    Should this process be killed outright, a watchdog ends the parts.
+
+    queues: the queues that the worker consumes.
+    concurrency: jobs that run at once.
+    models_dirs: folders of `<name>/<version>/` that the model server serves.
+    bucket: URL; by default a folder in `home`.
+    environ: what the parts inherit; by default this process's environment.
+    on_event: told of each part's state as it changes.
+    parts_of: what to run; by default the real parts.
+    """
+
+    home: Path
+    _: KW_ONLY
+    queues: Sequence[str]
+    concurrency: int = 2
+    models_dirs: Sequence[Path] = ()
+    flower: bool = True
+    bucket: str | None = None
+    environ: Mapping[str, str] | None = None
+    on_event: OnEvent = ignore_events
+    parts_of: PartsOf = parts_of
+    values: Mapping[str, str] = field(init=False, default_factory=dict)  #: as in `stack.env`
+    run_folder: Path | None = field(init=False, default=None)  #: logs of this start
+    _supervisor: Supervisor | None = field(init=False, default=None, repr=False)
+    _cleanup: ExitStack = field(init=False, default_factory=ExitStack, repr=False)
+
+    def __post_init__(self) -> None:
+        """Check what can be checked before anything runs."""
+        if not self.queues or self.concurrency < 1:
+            raise ValueError("A stack needs at least one queue and one process.")
+        self.home = self.home.expanduser().resolve()
+
+    def start(self) -> None:
+        """Start every part and wait until all are ready.
+
+        Raises HomeBusy, MissingBroker, PartDied, PartNotReady; nothing is left running then.
+        """
+        with ExitStack() as cleanup:
+            orderly = cleanup.enter_context(OrderlyExit())
+            lock = Lock(self.home)
+            cleanup.callback(lock.close)
+            plan = self._plan(cleanup)
+            parts = self.parts_of(plan)
+            supervisor = cleanup.enter_context(
+                Supervisor(on_event=self.on_event, keep_open=[lock.fd])
+            )
+            cleanup.callback(orderly.divert, supervisor.hurry)
+            supervisor.start(parts)
+            cleanup.callback(forget, self.home)
+            publish(self.home, plan.values)
+            self._supervisor, self.values, self.run_folder = supervisor, plan.values, plan.run
+            self._cleanup = cleanup.pop_all()
+
+    def check(self) -> None:
+        """Raise PartDied if a part has ended by itself."""
+        if self._supervisor:
+            self._supervisor.check()
+
+    def wait(self) -> None:
+        """Return when the stack is stopped from elsewhere; raise PartDied when a part ends."""
+        if self._supervisor:
+            self._supervisor.wait()
+
+    def stop(self) -> None:
+        """Stop every part; calling it again does nothing."""
+        self._cleanup.close()
+        self._supervisor = None
+
+    def __enter__(self) -> Stack:
+        """Start."""
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop."""
+        self.stop()
+
+    def _plan(self, cleanup: ExitStack) -> Plan:
+        """Reserve the ports and make the folders."""
+
+        def port() -> Reservation:
+            reservation = Reservation()
+            cleanup.callback(reservation.close)
+            return reservation
+
+        bucket = self.home / "bucket"
+        if self.bucket is None:
+            bucket.mkdir(mode=0o700, exist_ok=True)
+        return Plan(
+            home=self.home,
+            run=new_run_folder(self.home),
+            queues=tuple(self.queues),
+            concurrency=self.concurrency,
+            models_dirs=tuple(folder.expanduser().resolve() for folder in self.models_dirs),
+            bucket=self.bucket or bucket.as_uri(),
+            broker=port(),
+            model_server=port(),
+            flower=port() if self.flower else None,
+            password=secrets.token_hex(16),
+            environ=os.environ if self.environ is None else self.environ,
+        )

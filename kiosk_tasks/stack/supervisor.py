@@ -1,0 +1,155 @@
+"""Start parts as soon as what they need is ready, watch them, stop them in reverse order."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from enum import StrEnum
+from types import TracebackType
+
+from kiosk_tasks.stack.process import Part, Running
+from kiosk_tasks.stack.watchdog import MARKER_VARIABLE, Watchdog
+
+__all__ = ["OnEvent", "State", "Supervisor", "ignore_events"]
+
+PROBE_EVERY_S = 0.05
+WATCH_EVERY_S = 0.2
+
+log = logging.getLogger(__name__)
+
+
+class State(StrEnum):
+    """What is told of a part while the stack starts and stops."""
+
+    STARTING = "starting"
+    READY = "ready"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+
+
+OnEvent = Callable[[str, State], None]
+
+
+def ignore_events(part: str, state: State) -> None:
+    """Take no notice."""
+
+
+class Supervisor:
+    """Runs parts under a watchdog that ends them should this process be killed.
+
+    A context manager: leaving it stops every part. `start`, `check` and `wait` belong to one
+    thread; `stop` and `hurry` may be called from any, also from a signal handler.
+    """
+
+    def __init__(
+        self, *, on_event: OnEvent = ignore_events, keep_open: Collection[int] = ()
+    ) -> None:
+        """Start the watchdog.
+
+        on_event: told of each part's state as it changes, with the part's name.
+        keep_open: file descriptors that stay open until the last process is gone (locks).
+        """
+        self._on_event = on_event
+        self._marker = secrets.token_hex(16)
+        self._running: dict[str, Running] = {}
+        self._stopping = threading.Event()
+        self._hurry = threading.Event()
+        self._watchdog = Watchdog(self._marker, keep_open=keep_open)
+
+    def start(self, parts: Sequence[Part]) -> None:
+        """Start the parts, each as soon as those it needs are ready, and wait for all.
+
+        Raises PartDied, PartNotReady; what has started by then keeps running until `stop`.
+        """
+        _check_needs(parts)
+        waiting = list(parts)
+        while waiting or not all(running.is_ready for running in self._running.values()):
+            ready = {name for name, running in self._running.items() if running.is_ready}
+            for part in [part for part in waiting if part.needs <= ready]:
+                waiting.remove(part)
+                self._launch(part)
+            if not self._ask_all():
+                time.sleep(PROBE_EVERY_S)
+
+    def check(self) -> None:
+        """Raise PartDied if a part has ended by itself."""
+        self._watchdog.check()
+        for running in self._running.values():
+            running.check()
+
+    def wait(self) -> None:
+        """Return when `stop` is called elsewhere; raise PartDied when a part ends by itself."""
+        while not self._stopping.wait(WATCH_EVERY_S):
+            self.check()
+
+    def hurry(self) -> None:
+        """Give no more grace to what is stopping."""
+        self._hurry.set()
+
+    def stop(self) -> None:
+        """Stop the parts, the last started first; what does not end in its grace is killed."""
+        self._stopping.set()
+        try:
+            while self._running:
+                name, running = self._running.popitem()
+                self._tell(name, State.STOPPING)
+                running.stop(self._hurry.is_set)
+                self._watchdog.forget(running.pid)
+                self._tell(name, State.STOPPED)
+        finally:
+            self._watchdog.close()
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """The process id of each running part."""
+        return {name: running.pid for name, running in self._running.items()}
+
+    def __enter__(self) -> Supervisor:
+        """Return itself; the watchdog already runs."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop every part."""
+        self.stop()
+
+    def _launch(self, part: Part) -> None:
+        self._tell(part.name, State.STARTING)
+        marked = {**part.env, MARKER_VARIABLE: self._marker}
+        running = Running(replace(part, env=marked))
+        self._running[part.name] = running
+        self._watchdog.watch(running.pid, part.stop_signal, part.grace_s)
+
+    def _ask_all(self) -> bool:
+        """Ask every part once; True if one became ready, so that another may start."""
+        news = False
+        for name, running in self._running.items():
+            before = running.is_ready
+            if running.ask() and not before:
+                self._tell(name, State.READY)
+                news = True
+        return news
+
+    def _tell(self, name: str, state: State) -> None:
+        log.info("event=stack_part part=%r state=%s", name, state)
+        self._on_event(name, state)
+
+
+def _check_needs(parts: Sequence[Part]) -> None:
+    """Refuse parts that would wait for ever: each may need only parts named before it."""
+    known: set[str] = set()
+    for part in parts:
+        if part.name in known or not part.needs <= known:
+            raise ValueError(
+                f"{part.name!r} is named twice or needs a part that does not come before it: "
+                f"{sorted(part.needs - known)}"
+            )
+        known.add(part.name)
