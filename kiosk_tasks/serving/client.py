@@ -1,0 +1,243 @@
+# mypy: disable-error-code="import-untyped"
+"""The client of TensorFlow Serving: the adapter of `ports.ModelServer`."""
+
+from __future__ import annotations
+
+import difflib
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from numpy.typing import NDArray
+
+from kiosk_tasks.errors import KioskError, ModelMismatch, ModelServerUnavailable, UnknownModel
+from kiosk_tasks.ports import Signature
+from kiosk_tasks.serving.channel import Connection
+from kiosk_tasks.serving.protos import (
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    predict_pb2,
+)
+from kiosk_tasks.serving.signatures import SERVING_DEFAULT, fit_inputs, parse_signature
+from kiosk_tasks.serving.tensors import from_proto, to_proto
+from kiosk_tasks.serving.versions import VersionState, VersionStatus
+
+__all__ = ["TensorFlowServing"]
+
+_MAX_RESENDS = 3  #: a batch on which the server dies each time is given up after so many
+
+
+@dataclass
+class _Call:
+    """A batch on its way: kept whole, so that it can be sent again if the server restarts."""
+
+    request: Any
+    future: Any
+    resends: int = 0
+
+
+class TensorFlowServing:
+    """A TensorFlow Serving endpoint. Threads may share it; a forked child opens its own channel."""
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        deadline_s: float = 60.0,
+        wait_s: float = 30.0,
+        metadata_ttl_s: float = 30.0,
+        in_flight: int = 2,
+        known_models: Callable[[], Mapping[str, Sequence[int]]] | None = None,
+    ) -> None:
+        """Open nothing yet.
+
+        target: `host:port`, or any gRPC target.
+        deadline_s: one prediction may take so long, waiting at the server included.
+        wait_s: a server that is down is awaited for so long; also the deadline of metadata.
+        metadata_ttl_s: how long a signature is trusted.
+        in_flight: batches sent before the first reply is awaited.
+        known_models: names and versions that are deployed, for the sentence about an unknown name.
+        """
+        if in_flight < 1:
+            raise ValueError(f"in_flight is {in_flight}; it must be at least 1.")
+        self._connection = Connection(target)
+        self._deadline_s = deadline_s
+        self._wait_s = wait_s
+        self._metadata_ttl_s = metadata_ttl_s
+        self._in_flight = in_flight
+        self._known_models = known_models
+        self._signatures: dict[tuple[str, int | None], tuple[float, Signature]] = {}
+
+    def signature(self, name: str, version: int | None = None) -> Signature:
+        """Return what is served under that name; None asks for the newest version.
+
+        Raises UnknownModel with a sentence that lists what is served, ModelMismatch if it has no
+        `serving_default`, and ModelServerUnavailable when nothing answers within `wait_s`.
+        """
+        fetched, known = self._signatures.get((name, version), (-float("inf"), None))
+        if known is not None and time.monotonic() - fetched < self._metadata_ttl_s:
+            return known
+        chosen = _choose(name, version, self.status(name))
+        request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
+        request.model_spec.name = name
+        request.model_spec.version.value = chosen
+        reply = self._ask(self._connection.prediction.GetModelMetadata, request, name)
+        signature = parse_signature(reply, name, chosen)
+        self._signatures[name, version] = (time.monotonic(), signature)
+        return signature
+
+    def status(self, name: str) -> tuple[VersionStatus, ...]:
+        """Return every version of the model that the server knows, and its state; oldest first.
+
+        Raises UnknownModel and ModelServerUnavailable as `signature` does.
+        """
+        request = get_model_status_pb2.GetModelStatusRequest()
+        request.model_spec.name = name
+        reply = self._ask(self._connection.model.GetModelStatus, request, name)
+        found = (
+            VersionStatus(entry.version, VersionState(entry.state), entry.status.error_message)
+            for entry in reply.model_version_status
+        )
+        return tuple(sorted(found, key=lambda status: status.version))
+
+    def predict(
+        self, signature: Signature, batches: Iterable[Mapping[str, NDArray[Any]]]
+    ) -> Iterator[dict[str, NDArray[Any]]]:
+        """Yield the outputs of each batch, in order; `in_flight` batches are under way at once.
+
+        batches: one mapping of input name to array each, drawn lazily: one more than is in flight.
+        The arrays yielded are read-only. Closing the iterator cancels what is under way.
+        Raises ModelMismatch when an array does not fit the signature, before it is sent, or when an
+        output is missing; UnknownModel when the version is gone; ModelServerUnavailable.
+        """
+        calls: deque[_Call] = deque()
+        try:
+            for batch in batches:
+                request = _request(signature, fit_inputs(signature, batch))
+                outputs = None
+                if len(calls) == self._in_flight:
+                    outputs = self._receive(calls[0], signature)
+                    calls.popleft()
+                calls.append(_Call(request, self._send(request)))
+                if outputs is not None:
+                    yield outputs
+            while calls:
+                outputs = self._receive(calls[0], signature)
+                calls.popleft()
+                yield outputs
+        finally:
+            for call in calls:
+                call.future.cancel()
+
+    def close(self) -> None:
+        """Close the channel. The next use opens another."""
+        self._connection.close()
+
+    def _ask(self, method: Any, request: Any, name: str) -> Any:
+        """Call a method that answers at once, waiting for a server that is not up yet."""
+        try:
+            return method(request, timeout=self._wait_s, wait_for_ready=True)
+        except grpc.RpcError as exc:
+            if exc.code() is grpc.StatusCode.NOT_FOUND:
+                raise UnknownModel(self._unknown(name)) from exc
+            raise self._error(exc, self._wait_s) from exc
+
+    def _send(self, request: Any) -> Any:
+        return self._connection.prediction.Predict.future(request, timeout=self._deadline_s)
+
+    def _receive(self, call: _Call, signature: Signature) -> dict[str, NDArray[Any]]:
+        """Await the reply; a batch lost with a restarting server is sent again."""
+        while True:
+            try:
+                reply = call.future.result()
+                break
+            except grpc.RpcError as exc:
+                code = exc.code()
+                if code is grpc.StatusCode.NOT_FOUND:
+                    raise self._gone(signature) from exc
+                lost = code is grpc.StatusCode.UNAVAILABLE and call.resends < _MAX_RESENDS
+                if not lost or not self._connection.wait(self._wait_s):
+                    raise self._error(exc, self._deadline_s) from exc
+                call.resends += 1
+                call.future = self._send(call.request)
+        missing = sorted(set(signature.outputs) - set(reply.outputs))
+        if missing:
+            raise ModelMismatch(
+                f"model {signature.model} version {signature.version} did not answer with "
+                f"{', '.join(missing)}; it gave {', '.join(sorted(reply.outputs)) or 'nothing'}."
+            )
+        return {name: from_proto(reply.outputs[name]) for name in signature.outputs}
+
+    def _gone(self, signature: Signature) -> UnknownModel:
+        """Say what is served now in place of a version that was removed meanwhile."""
+        for key in [key for key in self._signatures if key[0] == signature.model]:
+            self._signatures.pop(key, None)
+        try:
+            _choose(signature.model, signature.version, self.status(signature.model))
+        except UnknownModel as now:
+            return now
+        return UnknownModel(
+            f"model {signature.model} version {signature.version} was not served for a moment."
+        )
+
+    def _unknown(self, name: str) -> str:
+        served = self._known_models() if self._known_models is not None else {}
+        near = difflib.get_close_matches(name, served, n=1, cutoff=0.5)
+        sentence = f"model {name} is not served."
+        if near:
+            sentence += f" Did you mean {near[0]}?"
+        if served:
+            sentence += f" Served are {', '.join(sorted(served))}."
+        return sentence
+
+    def _error(self, error: Any, limit_s: float) -> KioskError:
+        """Map a gRPC status to the error tree."""
+        code, server = error.code(), f"The model server at {self._connection.target}"
+        said = str(error.details() or code.name).strip().split("\n")[0][:300]
+        match code:
+            case grpc.StatusCode.INVALID_ARGUMENT | grpc.StatusCode.FAILED_PRECONDITION:
+                return ModelMismatch(f"{server} refused the request: {said}")
+            case grpc.StatusCode.UNIMPLEMENTED:
+                return ModelMismatch(f"{server} is not a TensorFlow Serving: {said}")
+            case grpc.StatusCode.UNAVAILABLE:
+                limit_s = self._wait_s
+            case grpc.StatusCode.DEADLINE_EXCEEDED:
+                pass
+            case grpc.StatusCode.RESOURCE_EXHAUSTED:
+                return ModelServerUnavailable(f"{server} has no room for more: {said}")
+            case _:
+                return ModelServerUnavailable(f"{server} failed ({code.name}): {said}")
+        return ModelServerUnavailable(
+            f"{server} did not answer within {limit_s:g} s. "
+            "Start it (kiosk up) or set KIOSK_MODEL_SERVER."
+        )
+
+
+def _request(signature: Signature, arrays: Mapping[str, NDArray[Any]]) -> Any:
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = signature.model
+    request.model_spec.version.value = signature.version
+    request.model_spec.signature_name = SERVING_DEFAULT
+    for name, array in arrays.items():
+        request.inputs[name].CopyFrom(to_proto(array))
+    return request
+
+
+def _choose(name: str, version: int | None, statuses: Sequence[VersionStatus]) -> int:
+    """Pick the version to use: the one asked for, or the newest that answers requests."""
+    served = [entry.version for entry in statuses if entry.state is VersionState.AVAILABLE]
+    if version is None and served:
+        return max(served)
+    if version in served:
+        return version
+    asked = [entry for entry in statuses if version in (None, entry.version)]
+    if any(entry.state < VersionState.AVAILABLE for entry in asked):
+        raise ModelServerUnavailable(f"model {name} is still being loaded.")
+    which = f"model {name}" if version is None else f"model {name} version {version}"
+    failed = next((entry.error for entry in reversed(asked) if entry.error), "")
+    reason = f" It could not be loaded: {failed}" if failed else ""
+    listed = ", ".join(str(entry) for entry in sorted(served)) or "none"
+    raise UnknownModel(f"{which} is not served; served are {listed}.{reason}")
