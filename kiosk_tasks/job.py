@@ -19,6 +19,7 @@ from kiosk_tasks.ports import Model, ModelServer, Reporter, Storage
 
 __all__ = [
     "Context",
+    "ImageParams",
     "Job",
     "JobType",
     "Limits",
@@ -86,6 +87,19 @@ class Params(_Edge):
     )
 
 
+class ImageParams(Params):
+    """Parameters of a job type whose input is one image."""
+
+    axes: str | None = Field(
+        None,
+        pattern="^[A-Za-z]+$",
+        description='Axes of the input, for example "CYX"; default: from the file.',
+    )
+    mpp: float | None = Field(
+        None, gt=0, description="Pixel size of the input, µm per pixel; default: from the file."
+    )
+
+
 P = TypeVar("P", bound=Params)
 
 
@@ -140,12 +154,14 @@ class Stage:
     """One step of a job: a function `(value, ctx) -> value` and where it runs.
 
     queue: None means the job type's own queue.
+    check: finds out, before any stage runs, whether this one could.
     """
 
     name: str
     run: StageFunction
     status: Status | None = None
     queue: str | None = None
+    check: Callable[[Context[Any]], None] | None = None
 
 
 def stage(run: StageFunction, *, name: str = "", queue: str | None = None) -> Stage:

@@ -1,0 +1,62 @@
+"""The values that pass from stage to stage of a segmentation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kiosk_tasks.imaging.image import Image
+from kiosk_tasks.imaging.labels import LabelImage
+from kiosk_tasks.imaging.tiling import TileLayout
+
+__all__ = ["Heads", "Scale", "Segmentation", "Tiles"]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How the plane a model sees relates to the user's image.
+
+    factor: plane pixels per image pixel.
+    measured: False when neither the pixel size nor a diameter was known, so that the factor is a
+        guess which a first prediction may correct.
+    """
+
+    factor: float
+    measured: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Tiles:
+    """A plane as a model wants it, and how it is cut.
+
+    plane: (Y, X, C) float32 at the model's pixel size; tiles are cut from it when they are sent.
+    image: the pixels it was made of, axes "YX", to measure and draw on.
+    """
+
+    plane: NDArray[np.float32]
+    layout: TileLayout
+    scale: Scale
+    image: Image
+
+
+@dataclass(frozen=True, eq=False)
+class Heads:
+    """The raw outputs of a model, stitched.
+
+    planes: by output name, each (Y, X, K) float32 at the model's pixel size.
+    """
+
+    planes: Mapping[str, NDArray[np.float32]]
+    scale: Scale
+    image: Image
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """Cells, and the image they were found in: the same (Y, X)."""
+
+    labels: LabelImage
+    image: Image

@@ -1,0 +1,142 @@
+"""Segmentation: one image in, one label image of its nuclei out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from kiosk_tasks.errors import ModelMismatch
+from kiosk_tasks.imaging.image import Image
+from kiosk_tasks.imaging.intensity import check_pixels, normalise_percentiles
+from kiosk_tasks.imaging.labels import (
+    LabelImage,
+    WatershedParams,
+    deep_watershed,
+    remove_small,
+    resize_labels,
+)
+from kiosk_tasks.imaging.scale import median_diameter, resize, scale_factor
+from kiosk_tasks.imaging.tiling import TileLayout
+from kiosk_tasks.imaging.values import Heads, Scale, Segmentation, Tiles
+from kiosk_tasks.job import Context, ImageParams, JobType, Model
+from kiosk_tasks.stages import download, grpc_predict, served, upload
+
+MODEL = Model("NuclearSegmentation", axes="YXC", tile=512, mpp=0.65)
+OVERLAP = 128  # px; a stride of 0.75 tiles, as the published DeepCell applications use
+
+DIAMETER = 20.0  # px; a nucleus of 13 µm at the model's pixel size
+DIAMETERS = (10.0, 60.0)  # px; the model is good for nuclei in this range without rescaling
+
+NUCLEI = WatershedParams()
+
+
+class PredictParams(ImageParams):
+    """Parameters of `predict`."""
+
+    channel: int | None = Field(
+        None, ge=0, description="Channel that shows the nuclei, from 0; default: the first."
+    )
+    diameter: float | None = Field(
+        None,
+        gt=1,
+        description="Typical diameter of a nucleus, px; used where the pixel size is unknown.",
+    )
+    min_size: int = Field(15, ge=0, description="Smaller objects are removed, px².")
+
+
+def preprocess(image: Image, ctx: Context[PredictParams]) -> Tiles:
+    """Pick the plane, bring it to the model's pixel size and intensities, lay out the tiles."""
+    plane = _pick_plane(image, ctx)
+    check_pixels(plane.data, ctx.job.source.name)
+    return _tiles(plane, _known_scale(plane, ctx.params), ctx)
+
+
+def rescale_if_unusual(heads: Heads, ctx: Context[PredictParams]) -> Tiles | None:
+    """Return the image at another scale if its pixel size is unknown and its nuclei are unusual.
+
+    The first prediction tells the nuclei's diameter; one far from what the model was trained on
+    is worth a second prediction at the scale where it is `DIAMETER`.
+    """
+    if heads.scale.measured:
+        return None
+    diameter = median_diameter(_label(heads))
+    if diameter is None or DIAMETERS[0] <= diameter <= DIAMETERS[1]:
+        return None
+    return _tiles(heads.image, Scale(DIAMETER / diameter, measured=True), ctx)
+
+
+def postprocess(heads: Heads, ctx: Context[PredictParams]) -> Segmentation:
+    """Make cells of the model's heads, at the size of the user's image."""
+    image = heads.image
+    labels = resize_labels(_label(heads), image.data.shape)
+    labels = remove_small(labels, min_area=ctx.params.min_size)
+    ctx.report.note(cells=int(labels.max(initial=0)))
+    return Segmentation(labels=LabelImage(labels, image.mpp), image=image)
+
+
+def _pick_plane(image: Image, ctx: Context[PredictParams]) -> Image:
+    wanted = ctx.params.channel
+    channels = image.size.get("C", 1)
+    if wanted is None and channels == 3 and image.data.dtype == np.uint8:
+        ctx.report.note(channel="brightest of the three colours")
+        axis = image.axes.index("C")
+        return Image(image.data.max(axis), image.axes.replace("C", ""), image.mpp).to("YX")
+    ctx.report.note(channel=wanted or 0)
+    return image.channel(wanted or 0).to("YX")
+
+
+def _known_scale(image: Image, params: PredictParams) -> Scale:
+    if image.mpp is not None and MODEL.mpp is not None:
+        return Scale(scale_factor(image.mpp, MODEL.mpp), measured=True)
+    if params.diameter is not None:
+        return Scale(DIAMETER / params.diameter, measured=True)
+    return Scale(1.0, measured=False)
+
+
+def _tiles(image: Image, scale: Scale, ctx: Context[Any]) -> Tiles:
+    ctx.report.note(scale=round(scale.factor, 6))
+    plane = normalise_percentiles(resize(image.data, scale.factor))[..., np.newaxis]
+    height, width = plane.shape[:2]
+    tile = _tile_side(max(height, width), ctx)
+    layout = TileLayout((height, width), tile, min(OVERLAP, tile // 4))
+    return Tiles(plane=plane, layout=layout, scale=scale, image=image)
+
+
+def _tile_side(longest: int, ctx: Context[Any]) -> int:
+    """Return the side of a tile, px: the model's, or less where a small image and the model allow."""
+    (spec,) = served(MODEL, ctx).inputs.values()
+    if spec.shape is not None and len(spec.shape) == 4 and spec.shape[1] > 0:
+        return spec.shape[1]
+    return min(MODEL.tile, -(-longest // 64) * 64)
+
+
+def _label(heads: Heads) -> np.ndarray[Any, np.dtype[np.int32]]:
+    missing = {"inner_distance", "outer_distance", "foreground"} - set(heads.planes)
+    if missing:
+        raise ModelMismatch(
+            f"the model has no output {sorted(missing)[0]!r}; "
+            f"it gives {', '.join(sorted(heads.planes))}."
+        )
+    inner, outer, foreground = (
+        heads.planes[name][..., 0] for name in ("inner_distance", "outer_distance", "foreground")
+    )
+    return deep_watershed((inner + outer) / 2, foreground, params=NUCLEI)
+
+
+job_type = JobType(
+    name="predict",
+    title="Nuclear segmentation",
+    queue="predict",
+    params=PredictParams,
+    stages=(
+        download,
+        preprocess,
+        grpc_predict(MODEL, refine=rescale_if_unusual),
+        postprocess,
+        upload,
+    ),
+    aliases=("image", "segmentation"),
+    seconds=1800,
+)

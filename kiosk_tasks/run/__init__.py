@@ -1,0 +1,1 @@
+"""How a job is run: as Celery tasks (`chain`), or in this process (`local`)."""

@@ -1,0 +1,66 @@
+"""A job in this process: the same stages as one link, with no broker."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from kiosk_tasks.job import Job
+from kiosk_tasks.jobs import find
+from kiosk_tasks.ports import Fact
+from kiosk_tasks.stages import check_job, run_stages
+from kiosk_tasks.wiring import Adapters, make_context
+
+__all__ = ["MemoryReporter", "run_local"]
+
+OnChange = Callable[[str, int], None]
+"""Called with the status word and the percentage."""
+
+
+class MemoryReporter:
+    """The `Reporter` of a local run: facts stay here, changes go to a callback."""
+
+    def __init__(self, on_change: OnChange | None = None) -> None:
+        """on_change: told of every new status word and percentage."""
+        self._on_change = on_change or (lambda _status, _percent: None)
+        self._notes: dict[str, Fact] = {}
+        self._status, self._percent = "new", 0
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str, status: str | None) -> Iterator[None]:
+        """Enclose one stage."""
+        self._status = str(status or self._status)
+        self._on_change(self._status, self._percent)
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = time.perf_counter() - start
+
+    def progress(self, done: int, total: int) -> None:
+        """Pass the percentage on."""
+        self._percent = 100 * done // max(total, 1)
+        self._on_change(self._status, self._percent)
+
+    def note(self, **facts: Fact) -> None:
+        """Keep facts."""
+        self._notes.update(facts)
+
+    def notes(self) -> dict[str, Fact]:
+        """Return the facts and the seconds of the stages that are done."""
+        return {**self._notes, "seconds": {name: round(s, 4) for name, s in self.seconds.items()}}
+
+
+def run_local(
+    job: Job, *, given: Adapters | None = None, report: MemoryReporter | None = None
+) -> dict[str, Any]:
+    """Run all stages of a job here; return what the last one gave.
+
+    Raises the KioskError that made the job fail.
+    """
+    steps = find(job.type_name).steps
+    ctx = make_context(job, report or MemoryReporter(), given=given)
+    check_job(steps, ctx)
+    result: dict[str, Any] = run_stages(steps, None, ctx)
+    return result

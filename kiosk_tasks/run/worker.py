@@ -1,0 +1,31 @@
+"""What a worker process does when it starts."""
+
+from __future__ import annotations
+
+import gc
+from typing import Any
+
+from celery import signals
+
+from kiosk_tasks.settings import Settings
+
+__all__ = ["connect"]
+
+
+def connect() -> None:
+    """Connect the handlers to Celery's signals."""
+    signals.worker_init.connect(_share_memory)
+    signals.worker_ready.connect(_say_ready)
+
+
+def _share_memory(**_: Any) -> None:
+    """Keep what is imported out of the collector, so that forked children share its pages."""
+    gc.collect()
+    gc.freeze()
+
+
+def _say_ready(**_: Any) -> None:
+    """Touch the file by which the embedded stack learns that this worker consumes."""
+    ready_file = Settings.load().ready_file
+    if ready_file is not None:
+        ready_file.touch()

@@ -1,0 +1,152 @@
+"""The stages that job types share, and the one place that times and reports a stage."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kiosk_tasks.imaging import io
+from kiosk_tasks.imaging.image import Image
+from kiosk_tasks.imaging.tiling import Stitcher, iter_tiles
+from kiosk_tasks.imaging.values import Heads, Tiles
+from kiosk_tasks.job import Context, ImageParams, Model, Stage, Status
+from kiosk_tasks.outputs import archive, output_files, stem_of
+from kiosk_tasks.ports import Signature
+
+__all__ = ["Refine", "check_job", "download", "grpc_predict", "run_stages", "served", "upload"]
+
+Refine = Callable[[Heads, Context[Any]], Tiles | None]
+"""Looks at a first prediction and returns tiles to predict again, or None when it will do."""
+
+
+def run_stages(stages: Sequence[Stage], value: Any, ctx: Context[Any]) -> Any:
+    """Run neighbouring stages, each timed and reported; return what the last one gave."""
+    for step in stages:
+        with ctx.report.stage(step.name, step.status):
+            value = step.run(value, ctx)
+    return value
+
+
+def check_job(stages: Sequence[Stage], ctx: Context[Any]) -> None:
+    """Find out what would make the job fail later, before any work: a model not served, say."""
+    for step in stages:
+        if step.check is not None:
+            step.check(ctx)
+
+
+def download(_: None, ctx: Context[ImageParams]) -> Image:
+    """Fetch the job's input and read it."""
+    source = ctx.job.source
+    with tempfile.TemporaryDirectory(prefix="kiosk-") as folder:
+        path = Path(folder) / "input"
+        ctx.storage.download(source.input_file_name, path)
+        ctx.report.note(
+            input={
+                "name": source.name,
+                "key": source.input_file_name,
+                "bytes": path.stat().st_size,
+                "sha256": _checksum(path),
+            }
+        )
+        image = io.read(
+            path,
+            name=source.name,
+            axes=ctx.params.axes,
+            mpp=ctx.params.mpp,
+            max_pixels=ctx.limits.max_pixels,
+        )
+    ctx.report.note(
+        image={
+            "axes": image.axes,
+            "shape": list(image.data.shape),
+            "dtype": str(image.data.dtype),
+            "mpp": image.mpp,
+        }
+    )
+    return image
+
+
+def grpc_predict(model: Model, *, refine: Refine | None = None) -> Stage:
+    """Return the stage that sends tiles to the model server and stitches what comes back.
+
+    model: used where the job names none.
+    refine: may ask for a second prediction, of other tiles, after it saw the first.
+    """
+
+    def predict(tiles: Tiles, ctx: Context[Any]) -> Heads:
+        signature = served(model, ctx)
+        heads = _predict(tiles, signature, ctx)
+        again = refine(heads, ctx) if refine else None
+        return heads if again is None else _predict(again, signature, ctx)
+
+    def check(ctx: Context[Any]) -> None:
+        signature = served(model, ctx)
+        ctx.report.note(model={"name": signature.model, "version": signature.version})
+
+    return Stage("predict", predict, Status.PREDICTING, check=check)
+
+
+def served(model: Model, ctx: Context[Any]) -> Signature:
+    """Return the signature of the model the job uses: the one it names, else `model`."""
+    params = ctx.params
+    default_version = model.version if params.model_name in (None, model.name) else None
+    version_wanted = params.model_version or default_version
+    return ctx.models.signature(params.model_name or model.name, version_wanted)
+
+
+def upload(result: Any, ctx: Context[Any]) -> dict[str, str]:
+    """Write the result's files as one archive under the job's one key; return key and URL."""
+    stem = stem_of(ctx.job.source.name)
+    files = output_files(result, stem)
+    packed = archive(files, f"{stem}_job.json", _provenance(ctx))
+    key = f"output/{ctx.job.id}/{stem}.zip"
+    ctx.storage.put(key, packed)
+    return {"output_file_name": key, "output_url": ctx.storage.url(key)}
+
+
+def _predict(tiles: Tiles, signature: Signature, ctx: Context[Any]) -> Heads:
+    layout = tiles.layout
+    (input_name,) = signature.inputs
+    ctx.report.progress(0, len(layout))
+
+    def batches() -> Iterator[dict[str, NDArray[Any]]]:
+        for batch in iter_tiles(tiles.plane, layout, batch=ctx.limits.max_batch):
+            yield {input_name: batch}
+
+    stitchers = {name: Stitcher(layout) for name in signature.outputs}
+    done = 0
+    for reply in ctx.models.predict(signature, batches()):
+        for name, stitcher in stitchers.items():
+            stitcher.add(reply[name])
+        done += len(next(iter(reply.values())))
+        ctx.report.progress(done, len(layout))
+    planes = {name: stitcher.plane() for name, stitcher in stitchers.items()}
+    return Heads(planes=planes, scale=tiles.scale, image=tiles.image)
+
+
+def _provenance(ctx: Context[Any]) -> dict[str, Any]:
+    job = ctx.job
+    return {
+        "job": {"id": job.id, "type": job.type_name, "created_at": job.created_at},
+        "parameters": job.params.model_dump(mode="json"),
+        "software": {
+            "kiosk-tasks": version("kiosk-tasks"),
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "scikit-image": version("scikit-image"),
+        },
+        **ctx.report.notes(),
+    }
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,91 @@
+"""From settings to adapters to a Context; the only reader of Settings while jobs run."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+
+from kiosk_tasks.job import Context, Job, JobType, Limits
+from kiosk_tasks.jobs import find
+from kiosk_tasks.ledger import Ledger
+from kiosk_tasks.ports import ModelServer, Reporter, Storage
+from kiosk_tasks.serving.client import TensorFlowServing
+from kiosk_tasks.settings import Settings
+from kiosk_tasks.storage import from_url
+from kiosk_tasks.workspace import Workspace
+
+__all__ = ["Adapters", "adapters", "make_context", "make_ledger"]
+
+_REDIS_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True)
+class Adapters:
+    """The outside world as this process reaches it."""
+
+    storage: Storage
+    workspace: Workspace
+    models: ModelServer
+    ledger: Ledger
+    limits: Limits
+
+
+_made: dict[int, Adapters] = {}
+"""By process: connections do not survive a fork, so each worker child makes its own."""
+
+
+def adapters() -> Adapters:
+    """Return this process's adapters, made on first use."""
+    pid = os.getpid()
+    if pid not in _made:
+        _made.clear()
+        _made[pid] = _make(Settings.load())
+    return _made[pid]
+
+
+def make_ledger(settings: Settings) -> Ledger:
+    """Return the ledger that the settings name."""
+    client = redis.Redis.from_url(
+        settings.broker_url,
+        decode_responses=True,
+        socket_timeout=_REDIS_TIMEOUT_S,
+        socket_connect_timeout=5,
+        health_check_interval=25,
+    )
+    return Ledger(client, prefix=settings.key_prefix, expires_s=settings.record_expires_s)
+
+
+def make_context(job: Job, report: Reporter, *, given: Adapters | None = None) -> Context[Any]:
+    """Return what the stages of a job may use."""
+    outside = given or adapters()
+    return Context(
+        job=job,
+        params=job.params,
+        storage=outside.storage,
+        models=outside.models,
+        report=report,
+        limits=outside.limits,
+    )
+
+
+def job_type_of(job: Job) -> JobType[Any]:
+    """Return the declaration of a job's type."""
+    return find(job.type_name)
+
+
+def _make(settings: Settings) -> Adapters:
+    return Adapters(
+        storage=from_url(settings.bucket_url),
+        workspace=Workspace(from_url(settings.workspace_url)),
+        models=TensorFlowServing(
+            settings.model_server,
+            deadline_s=settings.grpc_timeout_s,
+            in_flight=settings.in_flight,
+            wait_s=settings.model_wait_s,
+        ),
+        ledger=make_ledger(settings),
+        limits=Limits(max_pixels=settings.max_pixels, max_batch=settings.max_batch),
+    )
