@@ -10,7 +10,7 @@ from keras import layers
 
 __all__ = ["STRIDE", "WIDTHS", "build_network", "heads_loss"]
 
-WIDTHS = (16, 32, 64, 96, 128)  #: feature maps per level; each level halves the resolution
+WIDTHS = (16, 32, 48, 80, 112)  #: feature maps per level; each level halves the resolution
 STRIDE = 2 ** (len(WIDTHS) - 1)  #: height and width must be multiples of this
 TOUCH_WEIGHT = 3.0  #: extra loss weight of pixels where two nuclei meet
 
@@ -25,7 +25,7 @@ def build_network(widths: tuple[int, ...] = WIDTHS) -> keras.Model:
     of He et al. 2016; the distance heads are those of Greenwald et al. 2022.
     """
     image = keras.Input((None, None, 1), name="image")
-    features = LocalContrast(name="local_contrast")(image)
+    features = LocalContrast(name="local_contrast", dtype="float32")(image)
     skips = []
     for level, width in enumerate(widths):
         if level:
@@ -45,13 +45,15 @@ def build_network(widths: tuple[int, ...] = WIDTHS) -> keras.Model:
 def heads_loss(truth: tf.Tensor, heads: tf.Tensor) -> tf.Tensor:
     """Compare heads to truth.
 
-    truth: (batch, Y, X, 4) float32: inner distance, outer distance, foreground in {0, 1}, and 1 where
-        two nuclei meet. heads: (batch, Y, X, 3) as `build_network` gives them.
-    Returns a scalar: squared errors of the distances, cross-entropy and soft Dice of the foreground.
+    truth: (batch, Y, X, 4) float32: inner distance, outer distance, foreground in {0, 1}, and 1
+        where two nuclei meet.
+    heads: (batch, Y, X, 3) as `build_network` gives them.
+    Returns a scalar: squared errors of the distances, cross-entropy and soft Dice of the
+    foreground.
     """
     foreground = truth[..., 2]
     weight = 1.0 + TOUCH_WEIGHT * truth[..., 3]
-    distance_error = tf.square(heads[..., 0] - truth[..., 0]) + tf.square(heads[..., 1] - truth[..., 1])
+    distance_error = tf.reduce_sum(tf.square(heads[..., :2] - truth[..., :2]), -1)
     distance_loss = tf.reduce_mean(weight * (1.0 + 2.0 * foreground) * distance_error)
     cross_entropy = tf.nn.sigmoid_cross_entropy_with_logits(foreground, heads[..., 2])
     probability = tf.sigmoid(heads[..., 2])
@@ -67,8 +69,8 @@ def heads_loss(truth: tf.Tensor, heads: tf.Tensor) -> tf.Tensor:
 class LocalContrast(layers.Layer):
     """Three views of a (batch, Y, X, 1) image as (batch, Y, X, 3).
 
-    As it is; its logarithm, in which dim nuclei stand beside bright ones; and standardised by mean and
-    deviation over about 64 px, in which they stand out of haze.
+    As it is; its logarithm, in which dim nuclei stand beside bright ones; and standardised by mean
+    and deviation over about 64 px, in which they stand out of haze.
     """
 
     def call(self, image: tf.Tensor) -> tf.Tensor:
@@ -113,7 +115,12 @@ def _residual_block(features: Any, width: int, *, name: str, dilation: int = 1) 
         shortcut = layers.Conv2D(width, 1, use_bias=False, name=f"{name}_shortcut")(features)
     for index in (1, 2):
         features = layers.Conv2D(
-            width, 3, padding="same", use_bias=False, dilation_rate=dilation, name=f"{name}_conv{index}"
+            width,
+            3,
+            padding="same",
+            use_bias=False,
+            dilation_rate=dilation,
+            name=f"{name}_conv{index}",
         )(features)
         features = layers.BatchNormalization(momentum=0.98, name=f"{name}_norm{index}")(features)
         if index == 1:

@@ -1,0 +1,126 @@
+"""Score the exported model: `python -m models.nuclear.evaluate --real ARCHIVE --model FOLDER/1`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from kiosk_tasks.imaging.labels import Labels
+from models.nuclear.baseline import otsu_watershed
+from models.nuclear.predict import Recipe, Segmenter
+from models.nuclear.real import RealImage, load_real, median_diameter, read_ids
+from models.nuclear.scoring import IOU_LEVELS, Counts, count_matches
+
+__all__ = ["ZOOMS", "score", "score_zooms", "table"]
+
+ALL = "all"
+ZOOMS = (0.25, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)
+DIAMETER_BINS = (5, 8, 12, 17, 24, 34, 48, 68, 96, 136, 192)  # px, as the network sees them
+
+
+def score(images: Iterable[RealImage], *, method: Callable[[Any], Labels]) -> dict[str, Counts]:
+    """Pool matches by acquisition, and over all."""
+    groups: dict[str, Counts] = defaultdict(Counts)
+    for image in images:
+        counts = count_matches(image.labels, method(image.pixels))
+        groups[image.acquisition] += counts
+        groups[ALL] += counts
+    return dict(sorted(groups.items()))
+
+
+def score_zooms(
+    images: Sequence[RealImage], *, segmenter: Segmenter, recipe: Recipe
+) -> dict[str, Counts]:
+    """Pool matches by the median nucleus diameter that the network saw, over several zooms.
+
+    Each image is enlarged or shrunk, segmented, and its labels are brought back to its own size.
+    """
+    bins: dict[str, Counts] = {}
+    for low, high in pairwise(DIAMETER_BINS):
+        pooled = Counts()
+        for image in images:
+            for zoom in ZOOMS:
+                if low <= zoom * median_diameter(image.labels) < high:
+                    labels = segmenter.label(image.pixels, recipe=recipe, zoom=zoom)
+                    pooled += count_matches(image.labels, labels)
+        if pooled.true:
+            bins[f"{low}-{high}"] = pooled
+    return bins
+
+
+def table(columns: Mapping[str, Mapping[str, Counts]]) -> str:
+    """Lay out scores as Markdown: a row per group, `F1@0.5 / mean F1` per method."""
+    groups = sorted({group for column in columns.values() for group in column}, key=_order)
+    lines = ["| | nuclei | " + " | ".join(columns) + " |", "|---" * (len(columns) + 2) + "|"]
+    for group in groups:
+        cells = [column[group] for column in columns.values()]
+        texts = [f"{counts.f1[0]:.3f} / {counts.mean_f1:.3f}" for counts in cells]
+        lines.append(f"| {group} | {cells[0].true} | " + " | ".join(texts) + " |")
+    return "\n".join(lines)
+
+
+def _order(group: str) -> tuple[bool, int, str]:
+    """Diameter bins by their number, other groups by name, the sum last."""
+    first = group.split("-")[0]
+    return (group == ALL, int(first) if first.isdigit() else 0, group)
+
+
+def _plain(counts: Mapping[str, Counts]) -> dict[str, Any]:
+    return {
+        group: {
+            "nuclei": pooled.true,
+            **{f"f1@{t}": round(f, 4) for t, f in zip(IOU_LEVELS, pooled.f1, strict=True)},
+            "mean_f1": round(pooled.mean_f1, 4),
+        }
+        for group, pooled in counts.items()
+    }
+
+
+def main() -> None:
+    """Read the command line, score the validation images, print and keep the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--real", type=Path, required=True)
+    parser.add_argument("--model", type=Path, required=True, help="version folder of the model")
+    parser.add_argument("--only", default="", help="score all images of acquisitions that start so")
+    parser.add_argument("--zooms", action="store_true", help="score by diameter too (slow)")
+    parser.add_argument("--scores", type=Path, help="JSON file to write")
+    options = parser.parse_args()
+    evaluate(
+        options.real, options.model, only=options.only, zooms=options.zooms, scores=options.scores
+    )
+
+
+def evaluate(
+    real: Path, model: Path, *, only: str = "", zooms: bool = False, scores: Path | None = None
+) -> None:
+    """Score a model on the validation images; print tables, and write them as JSON if asked."""
+    starts = tuple(filter(None, only.split(",")))
+    chosen = read_ids()
+    images = [
+        image
+        for image in load_real(real)
+        if (image.acquisition.startswith(starts) if starts else image.identity in chosen)
+    ]
+    segmenter, recipe = Segmenter(model), Recipe()
+    columns = {
+        "model": score(images, method=partial(segmenter.label, recipe=recipe)),
+        "Otsu + watershed": score(images, method=otsu_watershed),
+    }
+    print(table(columns))
+    result = {name: _plain(column) for name, column in columns.items()}
+    if zooms:
+        by_diameter = score_zooms(images, segmenter=segmenter, recipe=recipe)
+        print(table({"model": by_diameter}))
+        result["by diameter seen"] = _plain(by_diameter)
+    if scores:
+        scores.write_text(json.dumps(result, indent=1) + "\n", encoding="ascii")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,194 @@
+"""Train the network: `python -m models.nuclear.train --real ARCHIVE --out FOLDER`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from models.nuclear.dataset import Mixture, make_synthetic, real_samples
+from models.nuclear.fields import FloatImage
+from models.nuclear.network import build_network, heads_loss
+from models.nuclear.real import RealImage, load_real, read_ids
+
+__all__ = ["WEIGHTS", "Plan", "train"]
+
+WEIGHTS = "average.weights.h5"  # in the output folder, float32
+LOG = "training_log.json"
+REPORT_EVERY = 250  # steps; the averaged weights are saved as often
+THREADS = 2
+
+Batch: TypeAlias = tuple[FloatImage, FloatImage]  # images, truths
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is trained, and for how long; the schedule counts steps, so load does not change it."""
+
+    steps: int = 7000
+    crop: int = 160  # side, px
+    batch: int = 8
+    synthetic_images: int = 2200
+    real_share: float = 0.5  # of crops
+    learning_rate: float = 2e-3
+    warm_up: int = 150  # steps
+    averaging: float = 0.998  # decay per step of the averaged weights
+    weight_decay: float = 1e-4
+    seed: int = 20261122
+
+    def rate(self, step: int) -> float:
+        """Learning rate: a linear rise, then a cosine to 1 % (Loshchilov and Hutter 2017)."""
+        rise = min(1.0, (step + 1) / self.warm_up)
+        return (
+            self.learning_rate
+            * rise
+            * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * step / self.steps)))
+        )
+
+
+def train(images: Sequence[RealImage], out: Path, *, plan: Plan) -> Path:
+    """Train from scratch; return the file of averaged weights.
+
+    images: real training images only; the caller has taken the validation images out.
+    out: receives weights, log, and the cache of synthetic samples.
+    """
+    started, cpu_started = time.monotonic(), time.process_time()
+    out.mkdir(parents=True, exist_ok=True)
+    tf.config.threading.set_intra_op_parallelism_threads(THREADS)
+    tf.config.threading.set_inter_op_parallelism_threads(THREADS)
+    keras.utils.set_random_seed(plan.seed)
+    keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    cache = out / f"synthetic-{plan.synthetic_images}-{plan.seed}.npz"
+    synthetic = make_synthetic(cache, images, count=plan.synthetic_images, seed=plan.seed)
+    mixture = Mixture(
+        real_samples(images), synthetic, plan.real_share, plan.crop, plan.batch, plan.seed
+    )
+    trainer = _Trainer(plan)
+    history, losses = [], []
+    for step, (image, truth) in enumerate(_ahead(mixture, plan.steps)):
+        losses.append(trainer.step(image, truth, rate=plan.rate(step)))
+        if (step + 1) % REPORT_EVERY == 0 or step + 1 == plan.steps:
+            trainer.save(out / WEIGHTS)
+            minutes = (time.monotonic() - started) / 60
+            cpu_minutes = (time.process_time() - cpu_started) / 60
+            history.append(
+                {
+                    "step": step + 1,
+                    "loss": round(float(np.mean(losses)), 4),
+                    "minutes": round(minutes, 1),
+                    "cpu_minutes": round(cpu_minutes, 1),
+                }
+            )
+            losses.clear()
+            log = {"plan": asdict(plan), "versions": _versions(), "history": history}
+            (out / LOG).write_text(json.dumps(log, indent=1) + "\n", encoding="ascii")
+            print(history[-1], flush=True)
+    return out / WEIGHTS
+
+
+class _Trainer:
+    """The network, its optimiser, and the running average of its weights."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.network = build_network()
+        self.optimiser = keras.optimizers.AdamW(
+            plan.learning_rate, weight_decay=plan.weight_decay, clipnorm=1.0
+        )
+        self.averages = [tf.Variable(weight, trainable=False) for weight in self.network.weights]
+        self.averaging = plan.averaging
+        self._compiled = tf.function(self._step)
+        self._steps = 0
+
+    def step(self, image: np.ndarray, truth: np.ndarray, *, rate: float) -> float:
+        """Take one step; return the loss."""
+        self.optimiser.learning_rate.assign(rate)
+        # early on, average over the little there is
+        decay = min(self.averaging, (1 + self._steps) / (10 + self._steps))
+        self._steps += 1
+        return float(self._compiled(image, truth, tf.constant(decay, tf.float32)))
+
+    def save(self, path: Path) -> None:
+        """Save the averaged weights."""
+        current = self.network.get_weights()
+        self.network.set_weights([average.numpy() for average in self.averages])
+        self.network.save_weights(path)
+        self.network.set_weights(current)
+
+    def _step(self, image: tf.Tensor, truth: tf.Tensor, decay: tf.Tensor) -> tf.Tensor:
+        trainable = self.network.trainable_variables
+        with tf.GradientTape() as tape:
+            loss = heads_loss(truth, self.network(image, training=True))
+        self.optimiser.apply_gradients(zip(tape.gradient(loss, trainable), trainable, strict=True))
+        for average, weight in zip(self.averages, self.network.weights, strict=True):
+            average.assign(decay * average + (1 - decay) * tf.convert_to_tensor(weight))
+        return loss
+
+
+def _ahead(mixture: Mixture, steps: int, *, depth: int = 6) -> Iterator[Batch]:
+    """Draw batches in another process, a few ahead of their use, in order."""
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, spawn, initializer=_keep, initargs=(mixture,)) as pool:
+        waiting: deque[Future[Batch]] = deque()
+        for step in range(steps):
+            while len(waiting) < depth and step + len(waiting) < steps:
+                waiting.append(pool.submit(_draw, step + len(waiting)))
+            yield waiting.popleft().result()
+
+
+def _keep(mixture: Mixture) -> None:
+    """Give the drawing process its mixture once, not with every batch."""
+    globals()["_mixture"] = mixture
+
+
+def _draw(step: int) -> Batch:
+    mixture: Mixture = globals()["_mixture"]
+    return mixture(step)
+
+
+def _versions() -> dict[str, str]:
+    return {"tensorflow": tf.__version__, "keras": keras.__version__, "numpy": np.__version__}
+
+
+def main() -> None:
+    """Read the command line and train."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--real", type=Path, required=True, help="archive of real images, see README"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder for weights, log and cache")
+    parser.add_argument("--steps", type=int, default=Plan.steps)
+    parser.add_argument("--synthetic-images", type=int, default=Plan.synthetic_images)
+    parser.add_argument("--real-share", type=float, default=Plan.real_share)
+    parser.add_argument(
+        "--without", default="", help="leave out acquisitions that start so, comma list"
+    )
+    options = parser.parse_args()
+    plan = Plan(
+        steps=options.steps,
+        synthetic_images=options.synthetic_images,
+        real_share=options.real_share,
+    )
+    held_out = read_ids()
+    left_out = tuple(filter(None, options.without.split(",")))
+    images = [
+        image
+        for image in load_real(options.real)
+        if image.identity not in held_out
+        and not (left_out and image.acquisition.startswith(left_out))
+    ]
+    train(images, options.out, plan=plan)
+
+
+if __name__ == "__main__":
+    main()
