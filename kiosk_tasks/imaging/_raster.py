@@ -1,0 +1,118 @@
+"""PNG and JPEG files: their headers, then their pixels."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import imagecodecs
+from numpy.typing import NDArray
+
+from kiosk_tasks.errors import UnreadableImage
+from kiosk_tasks.imaging._colour import assemble
+from kiosk_tasks.imaging._pixel_size import from_resolution
+from kiosk_tasks.imaging.image import Image
+
+__all__ = ["RasterFile"]
+
+_PNG_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_DEFLATE_AT_BEST = 1100  # bytes from one
+_JPEG_AT_BEST = 600  # pixels from one byte: a block of 64 takes a bit at least
+_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_JPEG_UNITS = {1: "inch", 2: "cm"}
+
+
+class RasterFile:
+    """A PNG or JPEG file whose header has been read.
+
+    shape: (Y, X), px. mpp: µm per pixel, if a plausible one is there.
+    """
+
+    def __init__(self, path: Path, name: str) -> None:
+        self._bytes = path.read_bytes()
+        self._name = name
+        self._is_png = self._bytes.startswith(b"\x89PNG")
+        self.mpp: float | None = None
+        self.shape: tuple[int, int] = self._read_png() if self._is_png else self._read_jpeg()
+
+    def __enter__(self) -> RasterFile:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bytes = b""
+
+    def plane_size(self, axes: str | None) -> tuple[int, int]:  # noqa: ARG002  as TiffImage has it
+        """Return (Y, X), px."""
+        return self.shape
+
+    def check_bytes(self) -> None:
+        """Refuse a header that claims more pixels than the bytes can hold, or a cut file."""
+        if self._pixels_at_most < self.shape[0] * self.shape[1]:
+            raise UnreadableImage(
+                f"{self._name} claims {self.shape[0]} × {self.shape[1]} px, but has only "
+                f"{len(self._bytes)} bytes: it is damaged or cut short; export it again."
+            )
+        if not self._is_png and b"\xff\xd9" not in self._bytes[self._scan :]:
+            raise UnreadableImage(f"{self._name} is cut short; export it again.")
+
+    def pixels(self) -> NDArray[Any]:
+        """Decode; (Y, X) or (Y, X, samples), uint8 or uint16."""
+        decode = imagecodecs.png_decode if self._is_png else imagecodecs.jpeg8_decode
+        pixels: NDArray[Any] = decode(self._bytes)
+        if not self._is_png and pixels.ndim == 3 and pixels.shape[2] == 4:
+            raise UnreadableImage(f"{self._name} has CMYK colours; save it as RGB or grey.")
+        return pixels
+
+    def image(self, pixels: NDArray[Any], axes: str | None) -> Image:
+        """Name the axes of decoded pixels."""
+        count = pixels.shape[2] if pixels.ndim == 3 else 1
+        without_alpha = pixels[..., 0] if count == 2 else pixels[..., :3] if count > 2 else pixels
+        return assemble(without_alpha, "YXS"[: without_alpha.ndim], axes, colour=True)
+
+    def _read_png(self) -> tuple[int, int]:
+        width, height, depth, colour = struct.unpack_from(">IIBB", self._bytes, 16)
+        bits = depth * _PNG_SAMPLES[colour]
+        self._pixels_at_most = len(self._bytes) * _DEFLATE_AT_BEST * 8 // bits
+        position = 8
+        while position + 8 <= len(self._bytes):
+            length, kind = struct.unpack_from(">I4s", self._bytes, position)
+            if kind == b"pHYs":
+                per_unit, _, unit = struct.unpack_from(">IIB", self._bytes, position + 8)
+                self.mpp = from_resolution(per_unit, "m") if unit == 1 else None
+            if kind in (b"pHYs", b"IDAT"):  # pHYs comes first, if there is one
+                break
+            position += 12 + length
+        return height, width
+
+    def _read_jpeg(self) -> tuple[int, int]:
+        shape: tuple[int, int] = (0, 0)
+        self._pixels_at_most = len(self._bytes) * _JPEG_AT_BEST
+        for marker, position in self._jpeg_segments():
+            if marker == 0xE0 and self._bytes[position : position + 5] == b"JFIF\0":
+                unit, per_unit = struct.unpack_from(">BH", self._bytes, position + 7)
+                self.mpp = from_resolution(per_unit, _JPEG_UNITS.get(unit, ""))
+            if marker in _JPEG_FRAMES:
+                shape = struct.unpack_from(">HH", self._bytes, position + 1)
+            self._scan = position
+        return shape
+
+    def _jpeg_segments(self) -> Iterator[tuple[int, int]]:
+        """Yield the marker and the position of the content of each segment up to the scan."""
+        position, marker = 2, 0
+        while marker != 0xDA:
+            fill, marker, length = struct.unpack_from(">BBH", self._bytes, position)
+            if fill != 0xFF:
+                raise ValueError("a JPEG segment does not start where it should")
+            if marker == 0xFF:  # padding
+                position += 1
+                continue
+            yield marker, position + 4
+            position += 2 + length

@@ -1,0 +1,131 @@
+"""TIFF files of every kind that microscopes and their programs write."""
+
+from __future__ import annotations
+
+import logging
+from fractions import Fraction
+from math import prod
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tifffile import PHOTOMETRIC, RESUNIT, TiffFile
+
+from kiosk_tasks.errors import UnreadableImage
+from kiosk_tasks.imaging._colour import assemble
+from kiosk_tasks.imaging._pixel_size import from_ome, from_resolution, micrometres
+from kiosk_tasks.imaging.image import Image
+
+__all__ = ["TiffImage"]
+
+# What tifffile logs about a damaged file is said, once, by the error that refuses it.
+logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)
+
+_AT_BEST = 40_000  # bytes from one; zstd does that with a constant image, the others far less
+_COLOUR = (PHOTOMETRIC.RGB, PHOTOMETRIC.YCBCR)
+_ALPHA = (1, 2)  # ExtraSamples: associated and unassociated
+_UNITS = {RESUNIT.INCH: "inch", RESUNIT.CENTIMETER: "cm"}
+
+
+class TiffImage:
+    """The first image of a TIFF file whose headers have been read.
+
+    shape: length of each dimension, px. mpp: µm per pixel, if it is there and plausible.
+    """
+
+    def __init__(self, path: Path, name: str) -> None:
+        self._name = name
+        self._size_bytes = path.stat().st_size
+        self._file = TiffFile(path, _multifile=False)  # never opens a file that a file names
+        try:
+            self._series = self._file.series[0]
+            self._page = self._series.keyframe
+            self.shape: tuple[int, ...] = tuple(self._series.shape)
+            self.mpp = self._pixel_size()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> TiffImage:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+
+    def plane_size(self, axes: str | None) -> tuple[int, int]:
+        """Return (Y, X), px, by the person's axes where they fit, else by the file's."""
+        letters = axes if axes and len(axes) == len(self.shape) else self._series.axes
+        size = dict(zip(letters, self.shape, strict=True))
+        return size.get("Y", 1), size.get("X", 1)
+
+    def check_bytes(self) -> None:
+        """Refuse a file that lacks bytes of its pixels, which tifffile may take for zeros."""
+        if self._series.dataoffset is not None:
+            if self._series.dataoffset + self._series.nbytes > self._size_bytes:
+                raise self._cut_short("its pixels end after the file does")
+            return
+        for page in self._series.pages:
+            if page is None:
+                raise self._cut_short("some of the planes it lists are not in it")
+            self._check_page(page)
+
+    def pixels(self) -> NDArray[Any]:
+        """Decode; shape as `shape`, dtype as in the file, dark is low."""
+        pixels: NDArray[Any] = self._series.asarray(maxworkers=1)
+        if self._page.photometric == PHOTOMETRIC.SEPARATED:
+            raise UnreadableImage(f"{self._name} has CMYK colours; save it as RGB or grey.")
+        if self._page.photometric == PHOTOMETRIC.MINISWHITE and pixels.dtype.kind == "u":
+            return np.iinfo(pixels.dtype).max - pixels  # a mask of one bit stays as it is
+        return pixels
+
+    def image(self, pixels: NDArray[Any], axes: str | None) -> Image:
+        """Name the axes of decoded pixels; alpha is dropped."""
+        found = self._series.axes
+        colour = self._page.photometric in _COLOUR
+        samples = found.find("S")
+        if samples >= 0 and (alpha := sum(s in _ALPHA for s in self._page.extrasamples)):
+            kept = range(pixels.shape[samples] - alpha)
+            pixels = pixels.take(kept, axis=samples)
+        if samples >= 0 and colour and pixels.shape[samples] > 3:
+            pixels = pixels.take(range(3), axis=samples)
+        return assemble(pixels, found, axes, colour=colour)
+
+    def _check_page(self, page: Any) -> None:
+        offsets, counts = page.dataoffsets, page.databytecounts
+        wanted = prod(page.chunked)
+        present = sum(
+            1
+            for offset, count in zip(offsets, counts, strict=False)
+            if offset and count and offset + count <= self._size_bytes
+        )
+        if present < wanted:
+            raise self._cut_short(f"{present} of {wanted} pieces are there")
+        size_bytes = page.keyframe.size * page.keyframe.bitspersample // 8
+        if sum(counts) < (size_bytes if page.compression == 1 else size_bytes / _AT_BEST):
+            height, width = self.plane_size(None)
+            raise self._cut_short(f"{height} × {width} px need more than {sum(counts)} bytes")
+
+    def _cut_short(self, fact: str) -> UnreadableImage:
+        return UnreadableImage(
+            f"{self._name} is damaged or cut short: {fact}; export or upload it again."
+        )
+
+    def _pixel_size(self) -> float | None:
+        file, tags = self._file, self._page.tags
+        if file.is_ome:
+            return from_ome(file.ome_metadata or "")
+        numerator, denominator = tags.valueof("XResolution", default=(0, 0))
+        if not numerator or not denominator:
+            return None
+        density = Fraction(int(numerator), int(denominator))
+        unit = (file.imagej_metadata or {}).get("unit")
+        if unit is not None and str(unit).lower() not in ("inch", "cm"):
+            return micrometres(float(1 / density), str(unit))
+        return from_resolution(density, _UNITS.get(tags.valueof("ResolutionUnit"), ""))

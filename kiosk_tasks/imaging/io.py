@@ -1,0 +1,130 @@
+"""The one place where image files become arrays, and label images become files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from kiosk_tasks.errors import ImageTooLarge, KioskError, OutOfMemory, UnreadableImage
+from kiosk_tasks.imaging._raster import RasterFile
+from kiosk_tasks.imaging._tiff import TiffImage
+from kiosk_tasks.imaging._tiff_write import write_labels
+from kiosk_tasks.imaging.image import Image
+
+__all__ = ["is_image_file", "read", "write_labels"]
+
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_PNG = b"\x89PNG\r\n\x1a\n"
+_JPEG = b"\xff\xd8\xff"
+_OTHERS = {
+    b"ZISRAWFILE": "a Zeiss CZI file",
+    b"\xda\xce\xbe\x0a": "a Nikon ND2 file",
+    b"\x6a\x50\x20\x20": "a Nikon ND2 file",
+    b"\x89HDF": "an HDF5 file",
+    b"\x70\x00\x00\x00": "a Leica LIF file",
+    b"PK\x03\x04": "a zip archive",
+    b"%PDF": "a PDF document",
+    b"GIF8": "a GIF image",
+    b"BM": "a BMP image",
+    b"RIFF": "a WebP, AVI or WAV file",
+    b"\x93NUMPY": "a NumPy array",
+}
+"""How other files start that people send; saying what it is helps more than "not an image"."""
+
+
+def read(
+    path: Path,
+    *,
+    name: str,
+    axes: str | None = None,
+    mpp: float | None = None,
+    max_pixels: int | None = None,
+) -> Image:
+    """Read a TIFF (OME, ImageJ, tiled, BigTIFF, …), PNG or JPEG file, judged by its content.
+
+    name: what the person calls the file; it is in every message.
+    axes: one letter for each dimension, in place of what the file says.
+    mpp: micrometres per pixel, in place of what the file says.
+    max_pixels: limit for Y × X, checked before anything is decoded.
+    Returns the first image of the file: native byte order, C-contiguous, any real dtype or bool.
+    Samples of colour are axis C; alpha is dropped, and colour that is grey everywhere has no C.
+
+    Raises UnreadableImage (not an image, damaged, cut short), ImageTooLarge, InvalidAxes (the file
+    does not say what its axes are, or `axes` does not fit), OutOfMemory.
+    """
+    with _refusing_damage(name), _open(path, name) as file:
+        _check_size(file, axes, name, max_pixels)
+        pixels = file.pixels()
+        if np.issubdtype(pixels.dtype, np.complexfloating):
+            raise UnreadableImage(
+                f"{name} has complex numbers as pixels; send their magnitude instead."
+            )
+        image = file.image(pixels, axes)
+        native = np.ascontiguousarray(image.data, image.data.dtype.newbyteorder("="))
+        return replace(image, data=native, mpp=file.mpp if mpp is None else mpp)
+
+
+def is_image_file(path: Path) -> bool:
+    """Tell by its first bytes whether a file is of a kind that `read` takes."""
+    with path.open("rb") as file:
+        return file.read(8).startswith((*_TIFF, _PNG, _JPEG))
+
+
+def _open(path: Path, name: str) -> TiffImage | RasterFile:
+    with path.open("rb") as file:
+        start = file.read(16)
+    if not start:
+        raise UnreadableImage(f"{name} is empty (0 bytes); upload it again.")
+    if start.startswith(_TIFF):
+        return TiffImage(path, name)
+    if start.startswith((_PNG, _JPEG)):
+        return RasterFile(path, name)
+    kind = next((kind for magic, kind in _OTHERS.items() if start.startswith(magic)), None)
+    fact = f"it is {kind}" if kind else "its first bytes are those of no image"
+    raise UnreadableImage(
+        f"{name} is not an image this job can read: {fact}; send TIFF, PNG or JPEG."
+    )
+
+
+def _check_size(
+    file: TiffImage | RasterFile, axes: str | None, name: str, max_pixels: int | None
+) -> None:
+    """Refuse what is empty, too large, or larger than its bytes can hold, before decoding."""
+    if 0 in file.shape:
+        shape = " × ".join(map(str, file.shape))
+        raise UnreadableImage(f"{name} has no pixels ({shape}); export it again.")
+    height, width = file.plane_size(axes)
+    if max_pixels is not None and height * width > max_pixels:
+        limit = f"{max_pixels:,}".replace(",", "\u202f")
+        raise ImageTooLarge(
+            f"{name} has {height} × {width} px; this queue takes {limit} px. "
+            "Split the image or set KIOSK_MAX_PIXELS."
+        )
+    file.check_bytes()
+
+
+@contextmanager
+def _refusing_damage(name: str) -> Iterator[None]:
+    """Turn whatever a decoder raises over damaged bytes into one sentence."""
+    try:
+        yield
+    except (KioskError, FileNotFoundError):
+        raise
+    except MemoryError as exc:
+        raise OutOfMemory(
+            f"{name} needs more memory than this worker has. Split the image."
+        ) from exc
+    except Exception as exc:  # decoders raise anything: struct.error, IndexError, codec errors
+        raise UnreadableImage(
+            f"{name} is not an image this job can read: it is damaged or cut short "
+            f"({_first_line(exc)}); export it again and send TIFF, PNG or JPEG."
+        ) from exc
+
+
+def _first_line(exc: Exception) -> str:
+    lines = str(exc).strip().splitlines()
+    return lines[0][:120] if lines else type(exc).__name__
