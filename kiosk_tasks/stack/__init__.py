@@ -14,7 +14,14 @@ errors.py       what can go wrong
 
 from __future__ import annotations
 
-from kiosk_tasks.stack.errors import HomeBusy, MissingBroker, PartDied, PartNotReady, StackError
+from kiosk_tasks.stack.errors import (
+    HomeBusy,
+    MissingBroker,
+    MissingFolder,
+    PartDied,
+    PartNotReady,
+    StackError,
+)
 from kiosk_tasks.stack.home import running
 from kiosk_tasks.stack.process import Part
 from kiosk_tasks.stack.stack import Stack
@@ -23,6 +30,7 @@ from kiosk_tasks.stack.supervisor import State, Supervisor
 __all__ = [
     "HomeBusy",
     "MissingBroker",
+    "MissingFolder",
     "Part",
     "PartDied",
     "PartNotReady",

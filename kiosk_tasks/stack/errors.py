@@ -12,7 +12,14 @@ from __future__ import annotations
 
 from kiosk_tasks.errors import KioskError
 
-__all__ = ["HomeBusy", "MissingBroker", "PartDied", "PartNotReady", "StackError"]
+__all__ = [
+    "HomeBusy",
+    "MissingBroker",
+    "MissingFolder",
+    "PartDied",
+    "PartNotReady",
+    "StackError",
+]
 
 
 class StackError(KioskError):
@@ -21,6 +28,10 @@ class StackError(KioskError):
 
 class MissingBroker(StackError):
     """The broker's program is not installed on this machine."""
+
+
+class MissingFolder(StackError):
+    """A folder that models should be served from is not there."""
 
 
 class HomeBusy(StackError):

@@ -18,6 +18,7 @@ __all__ = ["Part", "Running"]
 
 TAIL_LINES = 15
 TAIL_BYTES = 16_384
+UNREADY_GRACE_S = 1.0
 
 
 def _nothing() -> None:
@@ -92,11 +93,13 @@ class Running:
     def stop(self, hurry: Callable[[], bool]) -> None:
         """Ask the process to end, wait for its grace, then kill what is left of its group.
 
+        What never became ready has nothing to put in order, and waits less.
         hurry: says whether to wait no longer.
         """
         if self._process.poll() is None:
             self._process.send_signal(self.part.stop_signal)
-        deadline = time.monotonic() + self.part.grace_s
+        grace_s = self.part.grace_s if self.is_ready else min(self.part.grace_s, UNREADY_GRACE_S)
+        deadline = time.monotonic() + grace_s
         while self._process.poll() is None and time.monotonic() < deadline and not hurry():
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(0.1)

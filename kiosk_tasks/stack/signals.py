@@ -15,8 +15,8 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class OrderlyExit:
     """While entered, SIGTERM and SIGHUP raise SystemExit(128 + number), as SIGINT raises its own.
 
-    A handler that somebody else has set stays, and so does `nohup`. Outside the main thread, where
-    Python allows no handlers, nothing is changed.
+    A signal that is ignored (`nohup`) stays so. Outside the main thread, where Python allows no
+    handlers, nothing is changed.
     """
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class OrderlyExit:
     def __enter__(self) -> OrderlyExit:
         """Install the handlers."""
         for number in (signal.SIGTERM, signal.SIGHUP):
-            if self._before[number] is signal.SIG_DFL and _in_main_thread():
+            if self._before[number] is not signal.SIG_IGN and _in_main_thread():
                 signal.signal(number, _exit)
         return self
 

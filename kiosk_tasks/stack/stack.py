@@ -10,6 +10,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from types import TracebackType
 
+from kiosk_tasks.stack.errors import MissingFolder
 from kiosk_tasks.stack.home import Lock, forget, new_run_folder, publish
 from kiosk_tasks.stack.parts import PartsOf, Plan, parts_of
 from kiosk_tasks.stack.signals import OrderlyExit
@@ -29,7 +30,8 @@ class Stack:
 
     queues: the queues that the worker consumes.
     concurrency: jobs that run at once.
-    models_dirs: folders of `<name>/<version>/` that the model server serves.
+    models_dirs: folders of `<name>/<version>/` that the model server serves; by default the folder
+        `models` in `home`.
     bucket: URL; by default a folder in `home`.
     environ: what the parts inherit; by default this process's environment.
     on_event: told of each part's state as it changes.
@@ -60,7 +62,8 @@ class Stack:
     def start(self) -> None:
         """Start every part and wait until all are ready.
 
-        Raises HomeBusy, MissingBroker, PartDied, PartNotReady; nothing is left running then.
+        Raises HomeBusy, MissingBroker, MissingFolder, PartDied, PartNotReady; nothing is left
+        running then.
         """
         with ExitStack() as cleanup:
             orderly = cleanup.enter_context(OrderlyExit())
@@ -115,15 +118,15 @@ class Stack:
             cleanup.callback(reservation.close)
             return reservation
 
-        bucket = self.home / "bucket"
-        if self.bucket is None:
-            bucket.mkdir(mode=0o700, exist_ok=True)
+        bucket, models = self.home / "bucket", self.home / "models"
+        for folder in (bucket, models):
+            folder.mkdir(mode=0o700, exist_ok=True)
         return Plan(
             home=self.home,
             run=new_run_folder(self.home),
             queues=tuple(self.queues),
             concurrency=self.concurrency,
-            models_dirs=tuple(folder.expanduser().resolve() for folder in self.models_dirs),
+            models_dirs=tuple(map(_folder, self.models_dirs or [models])),
             bucket=self.bucket or bucket.as_uri(),
             broker=port(),
             model_server=port(),
@@ -131,3 +134,11 @@ class Stack:
             password=secrets.token_hex(16),
             environ=os.environ if self.environ is None else self.environ,
         )
+
+
+def _folder(path: Path) -> Path:
+    """Return the absolute path of a folder of models."""
+    folder = path.expanduser().resolve()
+    if not folder.is_dir():
+        raise MissingFolder(f"There is no folder {folder}, so no models can be served from it.")
+    return folder

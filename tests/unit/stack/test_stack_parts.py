@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from kiosk_tasks.stack import MissingBroker, Stack
+from kiosk_tasks.stack import MissingBroker, MissingFolder, Stack
 from kiosk_tasks.stack.parts import Plan, broker_part, parts_of
 from kiosk_tasks.stack.probes import all_of, broker_answers, http_answers, port_answers
 from kiosk_tasks.stack.sockets import HOST, Reservation
@@ -134,3 +134,9 @@ def test_stack_with_nothing_to_do_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match="at least one"):
         Stack(tmp_path, queues=queues, concurrency=concurrency)
+
+
+def test_folder_of_models_that_is_not_there_is_named(tmp_path: Path) -> None:
+    stack = Stack(tmp_path / "home", queues=["predict"], models_dirs=[tmp_path / "models"])
+    with pytest.raises(MissingFolder, match=f"{tmp_path}/models"):
+        stack.start()

@@ -93,6 +93,12 @@ def test_part_that_ignores_its_signal_is_killed_with_its_children(
     assert gone(family)
 
 
+def test_part_that_never_became_ready_gets_little_grace(make_part: MakePart) -> None:
+    deaf = make_part("deaf", DEAF, grace_s=600, ready=lambda: False, start_limit_s=0.1)
+    with Supervisor() as supervisor, pytest.raises(PartNotReady):
+        supervisor.start([deaf])
+
+
 def test_hurry_ends_the_grace(make_part: MakePart) -> None:
     with Supervisor() as supervisor:
         supervisor.start([make_part("deaf", DEAF, grace_s=600)])
