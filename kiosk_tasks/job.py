@@ -154,6 +154,7 @@ class Stage:
     """One step of a job: a function `(value, ctx) -> value` and where it runs.
 
     queue: None means the job type's own queue.
+    model: what the stage asks the model server for, where the job names nothing else.
     check: finds out, before any stage runs, whether this one could.
     """
 
@@ -161,6 +162,7 @@ class Stage:
     run: StageFunction
     status: Status | None = None
     queue: str | None = None
+    model: Model | None = None
     check: Callable[[Context[Any]], None] | None = None
 
 
@@ -201,6 +203,11 @@ class JobType(Generic[P]):
     def steps(self) -> tuple[Stage, ...]:
         """The stages as records."""
         return tuple(s if isinstance(s, Stage) else stage(s) for s in self.stages)
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        """The models that its stages use where a job names none."""
+        return tuple(step.model for step in self.steps if step.model is not None)
 
 
 def new_job(job_type: JobType[Any], fields: Mapping[str, Any], *, job_id: str | None = None) -> Job:

@@ -14,7 +14,7 @@ from typing import Any
 
 from kiosk_tasks.errors import InternalError
 from kiosk_tasks.imaging.io import write_labels
-from kiosk_tasks.imaging.measure import measure_cells
+from kiosk_tasks.imaging.measure import measure_cells, to_csv
 from kiosk_tasks.imaging.overlay import overlay_png
 from kiosk_tasks.imaging.values import Segmentation
 
@@ -47,8 +47,8 @@ def _of_segmentation(result: Segmentation, stem: str) -> list[OutputFile]:
     cells = measure_cells(result.labels, result.image.data)
     return [
         OutputFile(f"{stem}_labels.ome.tif", write_labels(result.labels)),
-        OutputFile(f"{stem}_overlay.png", overlay_png(result.image.data, result.labels.data)),
-        OutputFile(f"{stem}_cells.csv", cells.to_csv()),
+        OutputFile(f"{stem}_overlay.png", overlay_png(result.image.data, result.labels)),
+        OutputFile(f"{stem}_cells.csv", to_csv(cells)),
     ]
 
 

@@ -91,7 +91,7 @@ def grpc_predict(model: Model, *, refine: Refine | None = None) -> Stage:
         signature = served(model, ctx)
         ctx.report.note(model={"name": signature.model, "version": signature.version})
 
-    return Stage("predict", predict, Status.PREDICTING, check=check)
+    return Stage("predict", predict, Status.PREDICTING, model=model, check=check)
 
 
 def served(model: Model, ctx: Context[Any]) -> Signature:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import redis
 
-from kiosk_tasks.job import Context, Job, JobType, Limits
-from kiosk_tasks.jobs import find
+from kiosk_tasks.job import Context, Job, Limits
 from kiosk_tasks.ledger import Ledger
 from kiosk_tasks.ports import ModelServer, Reporter, Storage
 from kiosk_tasks.serving.client import TensorFlowServing
+from kiosk_tasks.serving.deployed import deployed
 from kiosk_tasks.settings import Settings
 from kiosk_tasks.storage import from_url
 from kiosk_tasks.workspace import Workspace
 
-__all__ = ["Adapters", "adapters", "make_context", "make_ledger"]
+__all__ = ["Adapters", "adapters", "make_context", "make_ledger", "model_folders"]
 
 _REDIS_TIMEOUT_S = 30.0
 
@@ -58,6 +60,12 @@ def make_ledger(settings: Settings) -> Ledger:
     return Ledger(client, prefix=settings.key_prefix, expires_s=settings.record_expires_s)
 
 
+def model_folders(settings: Settings) -> list[Path]:
+    """Return the folders of models to serve: the user's own first, then those that come along."""
+    own = [settings.models_dir] if settings.models_dir else []
+    return [*own, Path(str(files("kiosk_tasks.serving") / "models"))]
+
+
 def make_context(job: Job, report: Reporter, *, given: Adapters | None = None) -> Context[Any]:
     """Return what the stages of a job may use."""
     outside = given or adapters()
@@ -71,11 +79,6 @@ def make_context(job: Job, report: Reporter, *, given: Adapters | None = None) -
     )
 
 
-def job_type_of(job: Job) -> JobType[Any]:
-    """Return the declaration of a job's type."""
-    return find(job.type_name)
-
-
 def _make(settings: Settings) -> Adapters:
     return Adapters(
         storage=from_url(settings.bucket_url),
@@ -85,6 +88,7 @@ def _make(settings: Settings) -> Adapters:
             deadline_s=settings.grpc_timeout_s,
             in_flight=settings.in_flight,
             wait_s=settings.model_wait_s,
+            known_models=lambda: deployed(model_folders(settings)),
         ),
         ledger=make_ledger(settings),
         limits=Limits(max_pixels=settings.max_pixels, max_batch=settings.max_batch),

@@ -1,0 +1,148 @@
+"""The commands around jobs: up, submit, status, jobs, cancel, fetch, models, doctor."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from kiosk_tasks import service
+from kiosk_tasks.cli.doctor import examine
+from kiosk_tasks.cli.images import find_images
+from kiosk_tasks.cli.stack import embedded_stack
+from kiosk_tasks.job import JobType
+from kiosk_tasks.ledger import Record
+from kiosk_tasks.serving import server
+from kiosk_tasks.serving.deployed import deployed
+from kiosk_tasks.settings import Settings, default_home
+from kiosk_tasks.wiring import model_folders
+
+__all__ = ["add_commands", "submit_command"]
+
+JobId = Annotated[str, typer.Argument(help="The job's id.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    for command in (up, status, jobs, cancel, fetch, models, doctor):
+        app.command()(command)
+    app.command("serve-models")(serve_models)
+
+
+def submit_command(job_type: JobType[Any]) -> Any:
+    """Return the command that submits one job type to a running stack."""
+
+    def command(
+        images: Annotated[
+            list[str], typer.Argument(help="Images: files, folders or patterns.", metavar="IMAGE…")
+        ],
+        params: Any = None,
+    ) -> None:
+        for image in find_images(images):
+            typer.echo(service.submit_file(job_type.name, image, params).id)
+
+    return command
+
+
+def up(
+    workers: Annotated[
+        int, typer.Option("--workers", "-j", min=1, help="Jobs that run at once.")
+    ] = os.cpu_count() or 1,
+    flower: Annotated[bool, typer.Option(help="Start the dashboard.")] = True,
+) -> None:
+    """Start broker, model server, worker and Flower here; Ctrl-C stops them."""
+    console, home = Console(stderr=True), default_home()
+    with embedded_stack(home, concurrency=workers, flower=flower, console=console) as stack:
+        for name, value in stack.values.items():
+            console.print(f"{name}={value}", highlight=False, soft_wrap=True)
+        console.print("ready; Ctrl-C stops it", highlight=False)
+        stack.wait()
+
+
+def status(job: JobId, as_json: AsJson = False) -> None:
+    """Show what has become of a job."""
+    record = service.status(job)
+    if as_json:
+        typer.echo(json.dumps(dict(record.fields), indent=2))
+        return
+    for name, value in record.fields.items():
+        typer.echo(f"{name:>20}  {value}")
+
+
+def jobs(
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List the newest jobs."""
+    records = service.newest(count)
+    if as_json:
+        typer.echo(json.dumps([{"id": r.id, **r.fields} for r in records], indent=2))
+        return
+    table = Table("job", "type", "image", "status", "%", "submitted", pad_edge=False)
+    for record in records:
+        table.add_row(*_row(record))
+    Console().print(table)
+
+
+def cancel(job: JobId) -> None:
+    """Stop a job."""
+    typer.echo("cancelled" if service.cancel(job) else "the job has ended already")
+
+
+def fetch(
+    job: JobId,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path(
+        "results"
+    ),
+) -> None:
+    """Write a finished job's results to a folder."""
+    record = service.status(job)
+    if record.status != "done":
+        typer.echo(f"the job is {record.status}: {record.fields.get('reason', 'no result yet')}")
+        raise typer.Exit(1)
+    for file in service.fetch(record, output):
+        typer.echo(str(file))
+
+
+def models(as_json: AsJson = False) -> None:
+    """List the models that are there to be served."""
+    found = deployed(model_folders(Settings.load()))
+    if as_json:
+        typer.echo(json.dumps({name: list(versions) for name, versions in found.items()}))
+        return
+    for name, versions in found.items():
+        typer.echo(f"{name}  {', '.join(map(str, versions))}")
+
+
+def doctor() -> None:
+    """Look for what is missing or misconfigured, and say how to mend it."""
+    findings = examine(Settings.load())
+    console = Console()
+    for finding in findings:
+        mark = "[green]ok[/]  " if finding.ok else "[red]look[/]"
+        console.print(f"{mark} {finding.text}", highlight=False, soft_wrap=True)
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
+def serve_models(
+    folders: Annotated[list[Path], typer.Argument(help="Folders of <name>/<version>/.")],
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 8500,
+) -> None:
+    """Serve models over TensorFlow Serving's gRPC interface."""
+    arguments = [str(folder) for folder in folders]
+    raise typer.Exit(server.main([*arguments, "--host", host, "--port", str(port)]))
+
+
+def _row(record: Record) -> tuple[str, ...]:
+    fields = record.fields
+    submitted = fields["created_at"][:19].replace("T", " ")
+    name = fields["original_name"]
+    return record.id, fields["job_type"], name, record.status, fields["progress"], submitted

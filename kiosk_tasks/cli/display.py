@@ -1,0 +1,133 @@
+"""What a person sees while jobs run: bars on a terminal, lines elsewhere, a table at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+
+from kiosk_tasks.ledger import Record
+
+__all__ = ["Board", "Outcome", "summary_table"]
+
+_STAGE_WORDS = {
+    "new": "waiting",
+    "started": "reading",
+    "pre-processing": "preparing",
+    "predicting": "predicting",
+    "post-processing": "labelling",
+    "saving-results": "saving",
+    "waiting": "waiting",
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one image ended.
+
+    seconds: from the start of its job to its end. cells: None where the job counts none.
+    """
+
+    name: str
+    job_id: str
+    status: str
+    seconds: float
+    megabytes: float
+    cells: int | None
+    reason: str
+    files: tuple[str, ...]
+    record: Mapping[str, Any]
+
+
+class Board:
+    """Live progress of some jobs: one bar each while they run, and one for all."""
+
+    def __init__(self, names: Mapping[str, str], *, console: Console) -> None:
+        """names: what to call each job, by id."""
+        self._names = names
+        self._console = console
+        self._live = console.is_terminal and not console.is_dumb_terminal
+        self._bars: dict[str, TaskID] = {}
+        self._said: dict[str, str] = {}
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TextColumn("{task.fields[stage]}"),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=not self._live,
+        )
+        self._all = self._progress.add_task(
+            "all images", total=len(names), stage="", visible=len(names) > 1
+        )
+
+    def __enter__(self) -> Board:
+        """Start drawing."""
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop drawing."""
+        self._progress.stop()
+
+    def show(self, record: Record) -> None:
+        """Show what a job's record says now."""
+        name, status = self._names[record.id], str(record.status)
+        stage = _STAGE_WORDS.get(status, status)
+        if record.status.terminal:
+            self._close(record, name)
+        elif self._live and status != "new":
+            bar = self._bars.get(record.id)
+            if bar is None:
+                bar = self._bars[record.id] = self._progress.add_task(name, total=100, stage=stage)
+            self._progress.update(bar, completed=record.progress, stage=stage)
+        elif not self._live and self._said.get(record.id) != f"{stage} {record.progress}":
+            self._said[record.id] = f"{stage} {record.progress}"
+            self._console.print(f"{name}: {stage} ({record.progress} %)", highlight=False)
+
+    def _close(self, record: Record, name: str) -> None:
+        bar = self._bars.pop(record.id, None)
+        if bar is not None:
+            self._progress.remove_task(bar)
+        self._progress.advance(self._all)
+        mark = "[green]done[/]" if record.status == "done" else f"[red]{record.status}[/]"
+        self._console.print(f"{name}: {mark}", highlight=False)
+
+
+def summary_table(outcomes: Sequence[Outcome], *, seconds: float) -> Table:
+    """Return the closing table: a row per image, and the sum."""
+    table = Table(show_footer=len(outcomes) > 1, pad_edge=False)
+    megabytes = sum(o.megabytes for o in outcomes)
+    cells = sum(o.cells or 0 for o in outcomes)
+    table.add_column("image", footer=f"{len(outcomes)} images", overflow="fold")
+    table.add_column("result", footer=f"{sum(o.status == 'done' for o in outcomes)} done")
+    table.add_column("cells", justify="right", footer=str(cells))
+    table.add_column("seconds", justify="right", footer=f"{seconds:.2f}")
+    table.add_column("MB/s", justify="right", footer=f"{megabytes / max(seconds, 1e-9):.2f}")
+    for o in outcomes:
+        table.add_row(
+            o.name,
+            "[green]done[/]" if o.status == "done" else f"[red]{o.status}[/]: {o.reason}",
+            "" if o.cells is None else str(o.cells),
+            f"{o.seconds:.2f}",
+            f"{o.megabytes / o.seconds:.2f}" if o.seconds else "",
+        )
+    return table

@@ -1,0 +1,64 @@
+"""The commands, and how an error ends one."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from kiosk_tasks import __version__
+from kiosk_tasks.cli import admin
+from kiosk_tasks.cli.options import with_options
+from kiosk_tasks.cli.run import run_command
+from kiosk_tasks.errors import KioskError, UserError
+from kiosk_tasks.jobs import job_types
+
+__all__ = ["build", "main"]
+
+
+def main() -> None:
+    """Run the command line; an error of ours ends it with one sentence and its exit code."""
+    try:
+        build()()
+    except KioskError as exc:
+        Console(stderr=True).print(f"kiosk: {exc}", style="red", highlight=False, markup=False)
+        sys.exit(2 if isinstance(exc, UserError) else 3)
+
+
+def build() -> typer.Typer:
+    """Return the application, with a `run` and a `submit` command for each job type."""
+    app = typer.Typer(
+        help="Run microscopy image models through a queue.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        add_completion=False,
+    )
+    app.callback()(_root)
+    run = typer.Typer(
+        help="Process images and write the results to a folder.", no_args_is_help=True
+    )
+    submit = typer.Typer(
+        help="Send images to a running stack; print job ids.", no_args_is_help=True
+    )
+    for name, job_type in job_types().items():
+        for group, make in ((run, run_command), (submit, admin.submit_command)):
+            command: Any = with_options(
+                make(job_type), job_type.params, help_text=f"{job_type.title}."
+            )
+            group.command(name)(command)
+    app.add_typer(run, name="run")
+    app.add_typer(submit, name="submit")
+    admin.add_commands(app)
+    return app
+
+
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and end.", is_eager=True)
+    ] = False,
+) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit

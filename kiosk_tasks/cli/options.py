@@ -1,0 +1,58 @@
+"""Command-line options made of a job type's parameters."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Union, get_args
+
+import typer
+from pydantic.fields import FieldInfo
+
+from kiosk_tasks.job import Params
+
+__all__ = ["with_options"]
+
+
+def with_options(
+    command: Callable[..., None], params: type[Params], *, help_text: str
+) -> Callable[..., None]:
+    """Return the command with one option for each parameter of the job type.
+
+    command: takes the keyword `params`, a dict of the parameters that were given.
+    """
+    own = [p for p in inspect.signature(command, eval_str=True).parameters.values()]
+    fixed = [p for p in own if p.name != "params"]
+    made = [_option(name, field) for name, field in params.model_fields.items()]
+
+    def wrapped(**values: Any) -> None:
+        given = {p.name: values.pop(p.name) for p in made}
+        command(params=_given(given), **values)
+
+    wrapped.__signature__ = inspect.Signature([*fixed, *made])  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {p.name: p.annotation for p in (*fixed, *made)}
+    wrapped.__doc__ = help_text
+    return wrapped
+
+
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _option(name: str, field: FieldInfo) -> inspect.Parameter:
+    default = field.default
+    shown = default if default not in (None, "") else False
+    option = typer.Option(
+        f"--{name.replace('_', '-')}",
+        help=field.description,
+        show_default=str(shown) if shown is not False else False,
+        rich_help_panel="Parameters",
+    )
+    kind: Any = _optional(field.annotation)
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, option]
+    )
+
+
+def _optional(annotation: Any) -> Any:
+    return annotation if type(None) in get_args(annotation) else Union[annotation, None]  # noqa: UP007

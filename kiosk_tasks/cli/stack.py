@@ -1,0 +1,51 @@
+"""The embedded stack as the command line starts it: settings, messages, environment."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+
+from kiosk_tasks.jobs import job_types
+from kiosk_tasks.run.links import queue_names
+from kiosk_tasks.settings import Settings
+from kiosk_tasks.stack import Stack, State
+from kiosk_tasks.wiring import model_folders
+
+__all__ = ["embedded_stack"]
+
+
+@contextmanager
+def embedded_stack(
+    home: Path, *, concurrency: int, flower: bool, console: Console
+) -> Iterator[Stack]:
+    """Start a stack in a folder, say so, and point this process at it while it runs."""
+    settings = Settings.load()
+    start = time.perf_counter()
+
+    def say(part: str, state: State) -> None:
+        if state is State.READY:
+            seconds = time.perf_counter() - start
+            console.print(f"{part} ready after {seconds:.1f} s", highlight=False)
+
+    stack = Stack(
+        home,
+        queues=queue_names(job_types(), settings.stage_queues),
+        concurrency=concurrency,
+        models_dirs=model_folders(settings),
+        flower=flower,
+        bucket=settings.bucket or None,
+        on_event=say,
+    )
+    before = dict(os.environ)
+    with stack:
+        os.environ.update(stack.values)
+        try:
+            yield stack
+        finally:
+            os.environ.clear()
+            os.environ.update(before)

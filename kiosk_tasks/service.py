@@ -1,0 +1,112 @@
+"""What can be done with jobs: submit, look, wait, cancel, fetch. CLI, web and bridge call this."""
+
+from __future__ import annotations
+
+import io
+import time
+import zipfile
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+from uuid import uuid4
+
+from celery.states import FAILURE
+
+from kiosk_tasks.errors import Cancelled
+from kiosk_tasks.job import Job, Status, new_job
+from kiosk_tasks.jobs import find
+from kiosk_tasks.ledger import Record
+from kiosk_tasks.run import chain
+from kiosk_tasks.wiring import adapters
+
+__all__ = ["cancel", "fetch", "forget_files", "newest", "status", "submit", "submit_file", "watch"]
+
+_POLL_S = 0.1
+
+
+def submit(type_name: str, fields: Mapping[str, Any]) -> Job:
+    """Submit a job on an input that is in the bucket already.
+
+    Raises UnknownJobType and InvalidParameter before anything is written.
+    """
+    job = new_job(find(type_name), fields)
+    chain.submit(job)
+    return job
+
+
+def submit_file(
+    type_name: str, path: Path, fields: Mapping[str, Any], *, name: str | None = None
+) -> Job:
+    """Put a local file into the bucket and submit a job on it.
+
+    name: what results are named after; default: the file's name.
+    """
+    key = f"uploads/{uuid4().hex}/{path.name}"
+    given = {**fields, "input_file_name": key, "original_name": name or path.name}
+    job = new_job(find(type_name), given)
+    adapters().storage.upload(key, path)
+    chain.submit(job)
+    return job
+
+
+def status(job_id: str) -> Record:
+    """Return a job's record; raises UnknownJob."""
+    return adapters().ledger.record(job_id)
+
+
+def newest(count: int) -> list[Record]:
+    """Return the newest jobs' records, newest first."""
+    return adapters().ledger.newest(count)
+
+
+def cancel(job_id: str) -> bool:
+    """End a job that has not ended; False if it had. A running one stops at its next tile."""
+    reason = f"job {job_id} was cancelled."
+    outside = adapters()
+    outside.ledger.record(job_id)
+    if not outside.ledger.finish(job_id, Status.CANCELLED, {"reason": reason}):
+        return False
+    outside.workspace.clear(job_id)
+    chain.app.backend.store_result(job_id, Cancelled(reason), FAILURE)
+    return True
+
+
+def watch(job_ids: Collection[str]) -> Iterator[Record | None]:
+    """Yield each job's record whenever it has changed, until all have ended; None between looks.
+
+    The None lets a caller do something else, such as checking that the stack is alive.
+    """
+    seen: dict[str, tuple[Status, int]] = {}
+    waiting = list(job_ids)
+    while waiting:
+        records = adapters().ledger.records(waiting)
+        for record in records:
+            state = (record.status, record.progress)
+            if seen.get(record.id) != state:
+                seen[record.id] = state
+                yield record
+        waiting = [record.id for record in records if not record.status.terminal]
+        yield None
+        if waiting:
+            time.sleep(_POLL_S * max(1.0, len(waiting) / 100))
+
+
+def fetch(record: Record, folder: Path) -> list[Path]:
+    """Unpack a finished job's result into a folder; return the files written, by name."""
+    packed = io.BytesIO(adapters().storage.get(record.fields["output_file_name"]))
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    with zipfile.ZipFile(packed) as archive:
+        for member in archive.namelist():
+            target = folder / PurePosixPath(member).name
+            part = target.with_name(f".{target.name}.part")
+            part.write_bytes(archive.read(member))
+            written.append(part.replace(target))
+    return sorted(written)
+
+
+def forget_files(record: Record) -> None:
+    """Delete a job's input and result from the bucket, once they are fetched."""
+    for field in ("input_file_name", "output_file_name"):
+        if record.fields.get(field):
+            adapters().storage.delete(record.fields[field])
