@@ -1,4 +1,3 @@
-# mypy: disable-error-code="import-untyped"
 """The gRPC channel to the model server: one per process, made at first use."""
 
 from __future__ import annotations

@@ -1,4 +1,3 @@
-# mypy: disable-error-code="import-untyped"
 """The client of TensorFlow Serving: the adapter of `ports.ModelServer`."""
 
 from __future__ import annotations

@@ -1,4 +1,3 @@
-# mypy: disable-error-code="import-untyped"
 """The embedded model server: `python -m kiosk_tasks.serving.server MODELS_DIR --port 8500`.
 
 It speaks TensorFlow Serving's gRPC protocol over the same layout of SavedModels. TensorFlow lives

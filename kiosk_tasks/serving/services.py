@@ -1,4 +1,3 @@
-# mypy: disable-error-code="import-untyped"
 """PredictionService and ModelService of TensorFlow Serving over a repository of loaded models.
 
 Status codes and messages are those of the real server, so that a client cannot tell the two apart.
@@ -26,6 +25,7 @@ from kiosk_tasks.serving.tensors import dtype_of, from_proto, to_proto
 __all__ = ["ModelService", "PredictionService", "ServedModel"]
 
 _Status = grpc.StatusCode
+_FRAMES = ("Graph execution error", "Detected at node", "<stack traces", "[[{{node")
 _BY_NUMBER = {status.value[0]: status for status in _Status}
 
 
@@ -75,7 +75,7 @@ def _answered(method: Callable[[Any, Any, Any], Any]) -> Callable[[Any, Any, Any
             context.abort(_Status.RESOURCE_EXHAUSTED, f"Out of memory: {exc}")
         except Exception as exc:  # TensorFlow's errors carry gRPC's own numbers
             code = _BY_NUMBER.get(getattr(exc, "error_code", None), _Status.INTERNAL)
-            context.abort(code, f"{type(exc).__name__}: {exc}")
+            context.abort(code, _reason(exc))
 
     return answer
 
@@ -225,6 +225,13 @@ def _inputs(given: Mapping[str, Any], wanted: Mapping[str, Any]) -> Arrays:
                 f"input {name} must be {dtype_of(tensor.dtype)}, not {dtype_of(given[name].dtype)}",
             )
     return {name: from_proto(given[name]) for name in sorted(wanted)}
+
+
+def _reason(error: Exception) -> str:
+    """Return the line that says what happened; TensorFlow puts others around it."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    telling = [line for line in lines if line and not line.startswith(_FRAMES)]
+    return f"{type(error).__name__}: {telling[0] if telling else 'no reason given'}"
 
 
 def _refuse(code: Any, message: str) -> NoReturn:

@@ -28,7 +28,7 @@ __all__ = ["dtype_of", "from_proto", "to_proto"]
 
 @dataclass(frozen=True)
 class _Kind:
-    """How a dtype is stored: in which list of TensorProto, and in which bit pattern if not plainly."""
+    """How a dtype is stored: in which list of TensorProto, and in which bit pattern, if any."""
 
     dtype: np.dtype[Any]
     field: str
