@@ -40,7 +40,8 @@ FLOWER = "flower"
 
 FLOWER_USER = "kiosk"
 CELERY = (sys.executable, "-m", "celery", "-A", "kiosk_tasks")
-WORKER_GRACE_S = 45.0  # longer than Celery's soft shutdown, which puts running jobs back
+SOFT_SHUTDOWN_S = 2  # Celery waits all of it, also when idle, before it puts running jobs back
+WORKER_GRACE_S = 15.0
 PYTHON_START_S = 120.0  # TensorFlow's import on a cold disk and a busy machine
 
 
@@ -140,10 +141,22 @@ def worker_part(plan: Plan) -> Part:
     ready_file = plan.run / "worker.ready"
     queues, processes = ",".join(plan.queues), str(plan.concurrency)
     quiet = ("--without-gossip", "--without-mingle", "--loglevel", "INFO")
+    settings = ("--", f"worker.soft_shutdown_timeout={SOFT_SHUTDOWN_S}")
     mine = {"KIOSK_READY_FILE": str(ready_file), "REMAP_SIGTERM": "SIGQUIT"}
     return Part(
         name=WORKER,
-        argv=(*CELERY, "worker", "-Q", queues, "-c", processes, "-n", "kiosk@%h", *quiet),
+        argv=(
+            *CELERY,
+            "worker",
+            "-Q",
+            queues,
+            "-c",
+            processes,
+            "-n",
+            "kiosk@%h",
+            *quiet,
+            *settings,
+        ),
         env={**plan.env, **mine},
         log_path=plan.log(WORKER),
         ready=file_exists(ready_file),

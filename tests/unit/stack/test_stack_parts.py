@@ -57,6 +57,7 @@ def test_command_lines(plan: Plan) -> None:
     assert worker.argv[1:] == (
         *("-m", "celery", "-A", "kiosk_tasks", "worker", "-Q", "predict,track", "-c", "3"),
         *("-n", "kiosk@%h", "--without-gossip", "--without-mingle", "--loglevel", "INFO"),
+        *("--", "worker.soft_shutdown_timeout=2"),
     )
     assert worker.env["REMAP_SIGTERM"] == "SIGQUIT"
     assert flower.env["FLOWER_BASIC_AUTH"] == "kiosk:secret"
