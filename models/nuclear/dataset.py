@@ -77,8 +77,8 @@ class Mixture:
         return self.synthetic[rng.integers(len(self.synthetic))]
 
     def _weights(self) -> np.ndarray:
-        """Large images hold more crops."""
-        areas = np.array([min(5.0, sample.labels.size / 65536) for sample in self.real])
+        """Chances of the real samples: large images hold more crops."""
+        areas = np.array([min(3.5, sample.labels.size / 65536) for sample in self.real])
         return areas / areas.sum()
 
 

@@ -39,7 +39,7 @@ def add_clutter(rng: np.random.Generator, signal: FloatImage, *, scene: Scene) -
     if rng.random() < 0.06:
         sigma = scene.diameter * rng.uniform(0.8, 2.5)
         image = image + rng.uniform(1, 5) * _dots(rng, scene.size, sigma=sigma, most=3)
-    if rng.random() < 0.12:
+    if rng.random() < 0.15:
         image = image + rng.uniform(0.2, 1.5) * _fibres(rng, scene.size)
     return np.asarray(image, np.float32)
 
@@ -103,9 +103,9 @@ def _fragments(rng: np.random.Generator, scene: Scene) -> FloatImage:
 
 
 def _fibres(rng: np.random.Generator, size: int) -> FloatImage:
-    """Thin curved lines: level sets of a smooth field, interrupted by another."""
+    """Curved lines and bands: level sets of a smooth field, interrupted by another."""
     field = smooth_noise(rng, size, sigma=rng.uniform(20, 60))
-    width = rng.uniform(0.01, 0.04)
+    width = log_uniform(rng, 0.01, 0.15)
     lines = np.exp(-((field - rng.uniform(-1, 1)) ** 2) / (2 * width**2))
     lines *= smooth_noise(rng, size, sigma=rng.uniform(10, 40)) > rng.uniform(-0.5, 1.0)
     return np.asarray(ndi.gaussian_filter(lines, rng.uniform(0.5, 1.5)), np.float32)

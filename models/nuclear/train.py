@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import os
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -36,7 +37,7 @@ Batch: TypeAlias = tuple[FloatImage, FloatImage]  # images, truths
 class Plan:
     """What is trained, and for how long; the schedule counts steps, so load does not change it."""
 
-    steps: int = 7000
+    steps: int = 6000
     crop: int = 160  # side, px
     batch: int = 8
     synthetic_images: int = 2200
@@ -63,7 +64,6 @@ def train(images: Sequence[RealImage], out: Path, *, plan: Plan) -> Path:
     images: real training images only; the caller has taken the validation images out.
     out: receives weights, log, and the cache of synthetic samples.
     """
-    started, cpu_started = time.monotonic(), time.process_time()
     out.mkdir(parents=True, exist_ok=True)
     tf.config.threading.set_intra_op_parallelism_threads(THREADS)
     tf.config.threading.set_inter_op_parallelism_threads(THREADS)
@@ -74,27 +74,45 @@ def train(images: Sequence[RealImage], out: Path, *, plan: Plan) -> Path:
     mixture = Mixture(
         real_samples(images), synthetic, plan.real_share, plan.crop, plan.batch, plan.seed
     )
-    trainer = _Trainer(plan)
-    history, losses = [], []
+    trainer, log = _Trainer(plan), _Log(out / LOG, plan)
     for step, (image, truth) in enumerate(_ahead(mixture, plan.steps)):
-        losses.append(trainer.step(image, truth, rate=plan.rate(step)))
-        if (step + 1) % REPORT_EVERY == 0 or step + 1 == plan.steps:
+        log.losses.append(trainer.step(image, truth, rate=plan.rate(step)))
+        if (step + 1) % REPORT_EVERY == 0:
             trainer.save(out / WEIGHTS)
-            minutes = (time.monotonic() - started) / 60
-            cpu_minutes = (time.process_time() - cpu_started) / 60
-            history.append(
-                {
-                    "step": step + 1,
-                    "loss": round(float(np.mean(losses)), 4),
-                    "minutes": round(minutes, 1),
-                    "cpu_minutes": round(cpu_minutes, 1),
-                }
-            )
-            losses.clear()
-            log = {"plan": asdict(plan), "versions": _versions(), "history": history}
-            (out / LOG).write_text(json.dumps(log, indent=1) + "\n", encoding="ascii")
-            print(history[-1], flush=True)
+            log.report(step + 1)
+    trainer.save(out / WEIGHTS)
+    log.report(plan.steps)
     return out / WEIGHTS
+
+
+class _Log:
+    """Losses and times, kept in a JSON file."""
+
+    def __init__(self, path: Path, plan: Plan) -> None:
+        self.path = path
+        self.plan = plan
+        self.losses: list[float] = []
+        self.history: list[dict[str, float]] = []
+        self.started = time.monotonic()
+
+    def report(self, step: int) -> None:
+        """Write the mean of the losses since the last report, and the minutes taken so far.
+
+        CPU minutes count a child process when it has ended: the last report counts all.
+        """
+        cpu_s = sum(os.times()[:4])
+        entry = {
+            "step": step,
+            "loss": round(float(np.mean(self.losses or [np.nan])), 4),
+            "minutes": round((time.monotonic() - self.started) / 60, 1),
+            "cpu_minutes": round(cpu_s / 60, 1),
+        }
+        self.losses.clear()
+        self.history.append(entry)
+        versions = {module.__name__: module.__version__ for module in (tf, keras, np)}
+        log = {"plan": asdict(self.plan), "versions": versions, "history": self.history}
+        self.path.write_text(json.dumps(log, indent=1) + "\n", encoding="ascii")
+        print(entry, flush=True)
 
 
 class _Trainer:
@@ -154,10 +172,6 @@ def _keep(mixture: Mixture) -> None:
 def _draw(step: int) -> Batch:
     mixture: Mixture = globals()["_mixture"]
     return mixture(step)
-
-
-def _versions() -> dict[str, str]:
-    return {"tensorflow": tf.__version__, "keras": keras.__version__, "numpy": np.__version__}
 
 
 def main() -> None:
