@@ -6,17 +6,15 @@ import io
 import time
 import zipfile
 from collections.abc import Collection, Iterator, Mapping
+from importlib import import_module
 from pathlib import Path, PurePosixPath
 from typing import Any
 from uuid import uuid4
-
-from celery.states import FAILURE
 
 from kiosk_tasks.errors import Cancelled
 from kiosk_tasks.job import Job, Status, new_job
 from kiosk_tasks.jobs import find
 from kiosk_tasks.ledger import Record
-from kiosk_tasks.run import chain
 from kiosk_tasks.wiring import adapters
 
 __all__ = ["cancel", "fetch", "forget_files", "newest", "status", "submit", "submit_file", "watch"]
@@ -30,7 +28,7 @@ def submit(type_name: str, fields: Mapping[str, Any]) -> Job:
     Raises UnknownJobType and InvalidParameter before anything is written.
     """
     job = new_job(find(type_name), fields)
-    chain.submit(job)
+    _chain().submit(job)
     return job
 
 
@@ -45,7 +43,7 @@ def submit_file(
     given = {**fields, "input_file_name": key, "original_name": name or path.name}
     job = new_job(find(type_name), given)
     adapters().storage.upload(key, path)
-    chain.submit(job)
+    _chain().submit(job)
     return job
 
 
@@ -67,7 +65,7 @@ def cancel(job_id: str) -> bool:
     if not outside.ledger.finish(job_id, Status.CANCELLED, {"reason": reason}):
         return False
     outside.workspace.clear(job_id)
-    chain.app.backend.store_result(job_id, Cancelled(reason), FAILURE)
+    _chain().app.backend.store_result(job_id, Cancelled(reason), "FAILURE")
     return True
 
 
@@ -110,3 +108,12 @@ def forget_files(record: Record) -> None:
     for field in ("input_file_name", "output_file_name"):
         if record.fields.get(field):
             adapters().storage.delete(record.fields[field])
+
+
+def _chain() -> Any:
+    """Return the module of the Celery application.
+
+    Celery fixes its settings when the application is loaded: not before a job is sent, so that a
+    command line may start the stack first.
+    """
+    return import_module("kiosk_tasks.run.chain")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -168,11 +168,16 @@ class Ledger:
         """Return the newest records, newest first."""
         with _mapped_errors():
             ids: Any = self._redis.zrevrange(f"{self._prefix}jobs", 0, count - 1)
-            pipe = self._redis.pipeline(transaction=False)
-            for job_id in ids:
-                pipe.hgetall(self._key(job_id))
+        return self.records(ids)
+
+    def records(self, job_ids: Collection[str]) -> list[Record]:
+        """Return the records of these jobs in one round trip, without those that are gone."""
+        pipe = self._redis.pipeline(transaction=False)
+        for job_id in job_ids:
+            pipe.hgetall(self._key(job_id))
+        with _mapped_errors():
             rows: list[Any] = pipe.execute()
-        return [Record(i, f) for i, f in zip(ids, rows, strict=True) if f]
+        return [Record(i, f) for i, f in zip(job_ids, rows, strict=True) if f]
 
     def open_count(self) -> int:
         """Return how many jobs have not ended."""
