@@ -37,8 +37,7 @@ def normalise_percentiles(
     floor, ceiling = _percentiles(plane, low, high)
     if ceiling <= floor:
         ceiling = float(plane.max())
-    scaled = plane.astype(np.float32)
-    scaled -= np.float32(floor)
+    scaled = _above(plane, floor)
     span = ceiling - floor
     scaled *= np.float32(1 / span) if span > np.finfo(np.float32).tiny else np.float32(0)
     return np.clip(scaled, *clip, out=scaled)
@@ -57,8 +56,7 @@ def equalise_adaptively(plane: NDArray[Any], *, kernel: int = 64) -> FloatPlane:
     lowest, highest = float(plane.min()), float(plane.max())
     if highest <= lowest:
         return np.zeros(plane.shape, np.float32)
-    scaled = plane.astype(np.float32)
-    scaled -= np.float32(lowest)
+    scaled = _above(plane, lowest)
     scaled /= np.float32(highest - lowest)
     np.clip(scaled, 0, 1, out=scaled)
     equalised: NDArray[Any] = equalize_adapthist(scaled, kernel_size=kernel)
@@ -88,6 +86,17 @@ def check_pixels(plane: NDArray[Any], name: str) -> None:
             f"every pixel of {name} has the value {first:g}, so there is nothing to find. "
             "Send the channel that shows the cells."
         )
+
+
+def _above(plane: NDArray[Any], floor: float) -> FloatPlane:
+    """Subtract in a type that holds the pixels exactly; then float32 is enough."""
+    if plane.dtype.itemsize <= 2 or plane.dtype == np.float32:
+        scaled = plane.astype(np.float32)
+        scaled -= np.float32(floor)
+        return scaled
+    wide: NDArray[np.float64] = plane.astype(np.float64)
+    wide -= floor
+    return wide.astype(np.float32)
 
 
 def _percentiles(plane: NDArray[Any], low: float, high: float) -> tuple[float, float]:

@@ -95,7 +95,7 @@ def _dilate(window: FloatPlane, half_widths: list[int]) -> FloatPlane:
         for y, wanted in enumerate(half_widths):
             if wanted == half_width:
                 part = running[y : y + rows, radius - reach : radius - reach + columns]
-                dilated = part.copy() if dilated is None else np.maximum(dilated, part, dilated)
+                dilated = part.copy() if dilated is None else np.maximum(dilated, part, out=dilated)
     assert dilated is not None  # noqa: S101  a footprint has rows
     return dilated
 

@@ -152,6 +152,11 @@ class Stitcher:
             raise ModelMismatch(f"more than {len(layout)} tiles came back.")
         if self._plane is None:
             self._plane = np.zeros((*layout.shape, tiles.shape[3]), np.float32)
+        if tiles.shape[3] != self._plane.shape[2]:
+            raise ModelMismatch(
+                f"tiles of {tiles.shape[3]} channels came back after some of "
+                f"{self._plane.shape[2]}."
+            )
         for index, tile in enumerate(tiles, start=self._added):
             y, x = layout.origins[index]
             target = self._plane[y : y + side, x : x + side]
