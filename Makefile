@@ -1,0 +1,82 @@
+# Everything is set up on the way: only python3 (3.11 or newer, with venv) and make are needed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+OUT ?= demo
+IMAGE ?= samples/nuclei_512.tif
+
+# uv as found, or one in a folder of its own; never the system's packages.
+UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check fmt up bench docs model requirements clean
+
+help: ## Print this map
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+
+demo: $(VENV)/.run ## Segment a real image through the queue; results in demo/
+	$(BIN)/kiosk run predict $(IMAGE) -o $(OUT)
+
+test: $(VENV)/.dev ## Run all tests, with coverage
+	rm -f .coverage .coverage.*
+	$(BIN)/python -m coverage run -m pytest
+	$(BIN)/python -m coverage combine -q
+	$(BIN)/python -m coverage report --skip-covered
+
+check: $(VENV)/.dev ## Lint, format, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+fmt: $(VENV)/.dev ## Format and mend what can be mended
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+up: $(VENV)/.run ## Start broker, model server, worker and Flower; Ctrl-C stops them
+	$(BIN)/kiosk up
+
+bench: $(VENV)/.dev ## Measure: start-up, memory, gRPC round trip
+	$(BIN)/python -m benchmarks
+
+docs: $(VENV)/.docs ## Build the documentation into site/
+	$(BIN)/mkdocs build --strict --quiet
+
+model: $(VENV)/.dev ## Train, export and score the nuclear model; REAL=path to the training images
+	$(BIN)/python -m models.nuclear --real $(REAL)
+
+requirements: $(UV) ## Pin all dependencies anew, with hashes
+	$(UV) pip compile -q --universal --generate-hashes --no-header --python-version 3.11 \
+		pyproject.toml --extra local --group dev --group docs -o requirements/dev.txt
+	$(UV) pip compile -q --universal --generate-hashes --no-header --python-version 3.11 \
+		pyproject.toml --extra local -c requirements/dev.txt -o requirements/run.txt
+	$(UV) pip compile -q --universal --generate-hashes --no-header --python-version 3.11 \
+		pyproject.toml --group docs -c requirements/dev.txt -o requirements/docs.txt
+
+clean: ## Remove what the targets above made
+	rm -rf $(VENV) .tools $(OUT) site .coverage .coverage.*
+
+.tools/bin/uv:
+	$(PYTHON) -m venv .tools
+	.tools/bin/python -m pip install --quiet --disable-pip-version-check uv
+
+$(VENV)/bin/python: | $(UV)
+	@$(PYTHON) -c 'import sys; sys.exit("kiosk-tasks needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Set PYTHON=...") if sys.version_info < (3, 11) else None'
+	$(UV) venv --quiet --python $(PYTHON) $(VENV)
+
+# $(call install,requirements file): exactly what is pinned there, and this project on top of it.
+define install
+$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r $(1)
+$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+touch $@
+endef
+
+$(VENV)/.run: requirements/run.txt pyproject.toml | $(VENV)/bin/python
+	$(call install,requirements/run.txt)
+
+$(VENV)/.dev: requirements/dev.txt pyproject.toml | $(VENV)/bin/python
+	$(call install,requirements/dev.txt)
+	touch $(VENV)/.run
+
+$(VENV)/.docs: requirements/docs.txt pyproject.toml | $(VENV)/bin/python
+	$(call install,requirements/docs.txt)
