@@ -5,7 +5,10 @@ from __future__ import annotations
 from kiosk_tasks.errors import InvalidKey, InvalidParameter
 from kiosk_tasks.ports import Storage
 
-__all__ = ["check_key", "from_url"]
+__all__ = ["check_key", "check_prefix", "from_url"]
+
+_LONGEST_PART = 200
+"""Bytes between two slashes: file systems take 255, and part files have longer names."""
 
 
 def from_url(url: str) -> Storage:
@@ -26,11 +29,28 @@ def from_url(url: str) -> Storage:
 
 
 def check_key(key: str) -> str:
-    """Return the key, or raise InvalidKey if it is empty or could leave the bucket."""
-    parts = key.split("/")
-    if not key or any(part in ("", ".", "..") for part in parts) or "\\" in key or "\0" in key:
+    """Return the key, or raise InvalidKey if it is empty, too long, or could leave the bucket."""
+    if not key or not _stays_inside(key.split("/")):
         raise InvalidKey(
             f"{key!r} is not a key in the bucket; use a relative path without '..', "
-            f"for example uploads/image.tif."
+            f"for example uploads/image.tif, with at most {_LONGEST_PART} bytes between slashes."
         )
     return key
+
+
+def check_prefix(prefix: str) -> str:
+    """Return the start of a key, or raise InvalidKey if no key in the bucket starts so."""
+    *folders, last = prefix.split("/")
+    if not _stays_inside([*folders, last or "any"]):
+        raise InvalidKey(f"no key in the bucket starts with {prefix!r}.")
+    return prefix
+
+
+def _stays_inside(parts: list[str]) -> bool:
+    return all(
+        part not in ("", ".", "..")
+        and "\\" not in part
+        and "\0" not in part
+        and len(part.encode(errors="replace")) <= _LONGEST_PART
+        for part in parts
+    )

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
 from kiosk_tasks.errors import KioskError, MissingObject, StorageFull, StorageUnavailable
-from kiosk_tasks.storage import check_key
+from kiosk_tasks.storage import check_key, check_prefix
 
 __all__ = ["LocalStorage"]
 
@@ -59,7 +59,8 @@ class LocalStorage:
         """Remove the object if it is there, and folders that become empty."""
         with _mapped_errors(key):
             path = self._path(key)
-            path.unlink(missing_ok=True)
+            if path.is_file():
+                path.unlink(missing_ok=True)
             for folder in path.parents:
                 if folder == self.root or not folder.is_dir() or any(folder.iterdir()):
                     break
@@ -67,7 +68,7 @@ class LocalStorage:
 
     def list(self, prefix: str = "") -> Iterator[str]:
         """Yield the keys that start with `prefix`, sorted."""
-        start = self.root / prefix.rpartition("/")[0]
+        start = self.root / check_prefix(prefix).rpartition("/")[0]
         files = (f for f in start.rglob("*") if f.is_file() and f.suffix != _PART)
         keys = (f.relative_to(self.root).as_posix() for f in files)
         yield from sorted(key for key in keys if key.startswith(prefix))

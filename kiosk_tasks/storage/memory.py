@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from kiosk_tasks.errors import MissingObject
-from kiosk_tasks.storage import check_key
+from kiosk_tasks.storage import check_key, check_prefix
 
 __all__ = ["MemoryStorage"]
 
@@ -55,6 +55,7 @@ class MemoryStorage:
 
     def list(self, prefix: str = "") -> Iterator[str]:
         """Yield the keys that start with `prefix`, sorted."""
+        check_prefix(prefix)
         yield from sorted(key for key in self.objects if key.startswith(prefix))
 
     def url(self, key: str) -> str:

@@ -1,0 +1,271 @@
+"""One suite over every bucket."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kiosk_tasks.errors import (
+    InvalidKey,
+    InvalidParameter,
+    KioskError,
+    MissingObject,
+    StorageFull,
+    StorageUnavailable,
+)
+from kiosk_tasks.ports import Storage
+from kiosk_tasks.storage import from_url
+from kiosk_tasks.storage.local import LocalStorage
+from kiosk_tasks.storage.memory import MemoryStorage
+
+ESCAPES = [
+    "",
+    "/",
+    "/etc/passwd",
+    "..",
+    "../x",
+    "a/../../x",
+    "a//b",
+    "a/./b",
+    "a/",
+    "a\\b",
+    "a\0b",
+    "a/" + "x" * 300,
+]
+
+
+@pytest.fixture(params=["local", "local-relative", "memory"])
+def bucket(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    if request.param == "memory":
+        return MemoryStorage()
+    if request.param == "local":
+        return LocalStorage(tmp_path / "a bucket")
+    monkeypatch.chdir(tmp_path)
+    return LocalStorage(Path("bucket"))
+
+
+def test_put_then_get(bucket: Storage) -> None:
+    bucket.put("a/b.bin", b"one")
+    assert bucket.get("a/b.bin") == b"one"
+    bucket.put("a/b.bin", b"two")
+    assert bucket.get("a/b.bin") == b"two"
+
+
+def test_empty_object(bucket: Storage) -> None:
+    bucket.put("empty", b"")
+    assert bucket.exists("empty")
+    assert bucket.get("empty") == b""
+
+
+def test_upload_then_download(bucket: Storage, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(bytes(range(256)) * 1000)
+    bucket.upload("deep/er/key µ.tif", source)
+    target = tmp_path / "target"
+    bucket.download("deep/er/key µ.tif", target)
+    assert target.read_bytes() == source.read_bytes()
+
+
+def test_what_was_put_does_not_change_with_the_source(bucket: Storage) -> None:
+    source = bytearray(b"first")
+    bucket.put("key", source)
+    source[:] = b"later"
+    assert bucket.get("key") == b"first"
+
+
+def test_exists_and_delete(bucket: Storage) -> None:
+    bucket.put("a/b/c", b"x")
+    assert bucket.exists("a/b/c")
+    assert not bucket.exists("a/b")
+    assert not bucket.exists("a/b/d")
+    bucket.delete("a/b/c")
+    assert not bucket.exists("a/b/c")
+
+
+@pytest.mark.parametrize("key", ["gone", "a/gone", "a", "a/b/gone"])
+def test_delete_of_nothing_is_no_error(bucket: Storage, key: str) -> None:
+    bucket.put("a/b", b"kept")
+    bucket.delete(key)
+    assert bucket.get("a/b") == b"kept"
+
+
+def test_list_is_sorted_and_by_prefix(bucket: Storage) -> None:
+    assert list(bucket.list()) == []
+    for key in ("b", "a/2", "a/10", "ab/1", "a/x/y"):
+        bucket.put(key, b"")
+    assert list(bucket.list()) == ["a/10", "a/2", "a/x/y", "ab/1", "b"]
+    assert list(bucket.list("a/")) == ["a/10", "a/2", "a/x/y"]
+    assert list(bucket.list("a")) == ["a/10", "a/2", "a/x/y", "ab/1"]
+    assert list(bucket.list("a/x")) == ["a/x/y"]
+    assert list(bucket.list("none/")) == []
+
+
+def test_delete_while_listing(bucket: Storage) -> None:
+    for key in ("j/1", "j/2", "k/1"):
+        bucket.put(key, b"")
+    for key in bucket.list("j/"):
+        bucket.delete(key)
+    assert list(bucket.list()) == ["k/1"]
+
+
+@pytest.mark.parametrize("prefix", ["../", "/etc/", "a/../../", "\0"])
+def test_list_does_not_leave_the_bucket(bucket: Storage, prefix: str, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("not yours")
+    with pytest.raises(InvalidKey):
+        list(bucket.list(prefix))
+
+
+@pytest.mark.parametrize("key", ESCAPES)
+def test_keys_that_leave_the_bucket_are_refused(bucket: Storage, key: str, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"")
+    before = sorted(tmp_path.rglob("*"))
+    calls: list[Callable[[], object]] = [
+        lambda: bucket.get(key),
+        lambda: bucket.put(key, b"x"),
+        lambda: bucket.upload(key, file),
+        lambda: bucket.download(key, tmp_path / "target"),
+        lambda: bucket.exists(key),
+        lambda: bucket.delete(key),
+        lambda: bucket.url(key),
+    ]
+    for call in calls:
+        with pytest.raises(InvalidKey):
+            call()
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_missing_object_is_named(bucket: Storage, tmp_path: Path) -> None:
+    bucket.put("folder/key", b"")
+    for key in ("uploads/gone.tif", "folder", "folder/key/below"):
+        with pytest.raises(MissingObject, match=key):
+            bucket.get(key)
+        with pytest.raises(MissingObject, match=key):
+            bucket.download(key, tmp_path / "target")
+
+
+def test_url(bucket: Storage) -> None:
+    bucket.put("a/key µ.tif", b"x")
+    scheme, _, rest = bucket.url("a/key µ.tif").partition("://")
+    assert scheme in ("file", "memory")
+    assert rest
+
+
+def _fail_after_some(kind: OSError) -> Callable[..., Any]:
+    def write(path: Any, *_args: Any, **_more: Any) -> None:
+        with Path(path).open("wb") as file:
+            file.write(b"some")
+        raise kind
+
+    return write
+
+
+FULL = OSError(errno.ENOSPC, "No space left on device")
+BROKEN = OSError(errno.EIO, "Input/output error")
+
+
+@pytest.mark.parametrize(("error", "ours"), [(FULL, StorageFull), (BROKEN, StorageUnavailable)])
+@pytest.mark.parametrize("before", [b"", b"old"])
+def test_failing_write_leaves_what_was_there_and_no_part(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: OSError,
+    ours: type[KioskError],
+    before: bytes,
+) -> None:
+    bucket = LocalStorage(tmp_path / "bucket")
+    if before:
+        bucket.put("a/key", before)
+    source = tmp_path / "source"
+    source.write_bytes(b"new")
+    fail = _fail_after_some(error)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", lambda self, _data: fail(self))
+        patch.setattr(shutil, "copyfile", lambda _source, target: fail(target))
+        with pytest.raises(ours, match="a/key"):
+            bucket.put("a/key", b"new")
+        with pytest.raises(ours, match="a/key"):
+            bucket.upload("a/key", source)
+    files = [file for file in bucket.root.rglob("*") if file.is_file()]
+    assert [file.read_bytes() for file in files] == ([before] if before else [])
+
+
+def test_download_onto_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bucket = LocalStorage(tmp_path)
+    bucket.put("key", b"x")
+    fail = _fail_after_some(FULL)
+    monkeypatch.setattr(shutil, "copyfile", lambda _source, target: fail(target))
+    with pytest.raises(StorageFull, match="Free some space"):
+        bucket.download("key", tmp_path / "target")
+
+
+def test_a_reader_never_sees_a_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bucket = LocalStorage(tmp_path)
+    seen: list[list[str]] = []
+    write = Path.write_bytes
+
+    def spy(path: Path, data: bytes) -> int:
+        written = write(path, data)
+        seen.append(list(bucket.list()))
+        return written
+
+    monkeypatch.setattr(Path, "write_bytes", spy)
+    bucket.put("key", b"x")
+    assert seen == [[]]
+    assert list(bucket.list()) == ["key"]
+
+
+def test_delete_takes_empty_folders_along_but_not_the_bucket(tmp_path: Path) -> None:
+    bucket = LocalStorage(tmp_path / "bucket")
+    bucket.put("a/b/one", b"")
+    bucket.put("a/two", b"")
+    bucket.delete("a/b/one")
+    assert sorted(path.name for path in bucket.root.rglob("*")) == ["a", "two"]
+    bucket.delete("a/two")
+    assert list(bucket.root.iterdir()) == []
+
+
+def test_folder_that_a_twin_fills_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bucket = LocalStorage(tmp_path)
+    bucket.put("a/one", b"")
+    remove = Path.rmdir
+
+    def filled_meanwhile(path: Path) -> None:
+        bucket.put("a/two", b"")
+        remove(path)
+
+    monkeypatch.setattr(Path, "rmdir", filled_meanwhile)
+    bucket.delete("a/one")
+    assert list(bucket.list()) == ["a/two"]
+
+
+def test_folder_that_cannot_be_removed_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket = LocalStorage(tmp_path)
+    bucket.put("a/one", b"")
+
+    def refuse(_path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "rmdir", refuse)
+    with pytest.raises(StorageUnavailable, match="Permission denied"):
+        bucket.delete("a/one")
+
+
+def test_from_url(tmp_path: Path) -> None:
+    folder = tmp_path / "with space µ"
+    local = from_url(folder.as_uri())
+    local.put("key", b"x")
+    assert (folder / "key").read_bytes() == b"x"
+    assert local.url("key") == (folder / "key").as_uri()
+    from_url("memory://one").put("key", b"x")
+    assert from_url("memory://one").get("key") == b"x"
+    assert list(from_url("memory://other").list()) == []
+    with pytest.raises(InvalidParameter, match="ftp://host"):
+        from_url("ftp://host")
