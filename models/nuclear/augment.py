@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
+from kiosk_tasks.imaging.intensity import normalise_percentiles
 from models.nuclear.fields import FloatImage, blur_wide, log_uniform, smooth_noise
-from models.nuclear.targets import meeting_pixels, normalise
+from models.nuclear.targets import meeting_pixels
 
 __all__ = ["Sample", "random_crop"]
 
@@ -111,11 +113,12 @@ class _Warp:
         """Warp without interpolation."""
         return np.asarray(self._apply(labels[self.window], order=0), np.uint16)
 
-    def _apply(self, source: NDArray[np.generic], *, order: int) -> NDArray[np.generic]:
+    def _apply(self, source: NDArray[Any], *, order: Literal[0, 1]) -> NDArray[Any]:
         shape = (self.size, self.size)
-        return ndi.affine_transform(
+        warped: NDArray[Any] = ndi.affine_transform(
             source, self.matrix, self.offset, shape, order=order, mode="reflect"
         )
+        return warped
 
 
 def _add_neighbour(rng: np.random.Generator, crop: _Crop, *, neighbour: Sample) -> None:
@@ -179,9 +182,11 @@ def _scale_brightness(rng: np.random.Generator, crop: _Crop) -> None:
     """Normalise anew, by the percentiles of the crop or nearly as it was."""
     top = float(np.percentile(crop.image, 99.8))
     if rng.random() < 0.3 and crop.labels.any():
-        crop.image = normalise(crop.image, low=rng.uniform(0.1, 3), high=rng.uniform(99.3, 99.95))
+        crop.image = normalise_percentiles(
+            crop.image, low=rng.uniform(0.1, 3), high=rng.uniform(99.3, 99.95)
+        )
     elif top > 1.3:
-        crop.image = normalise(crop.image, low=0.0)
+        crop.image = normalise_percentiles(crop.image, low=0.0)
     gain, shift = rng.uniform(0.75, 1.3), rng.uniform(-0.08, 0.08)
     crop.image = np.clip(gain * crop.image + shift, -0.25, 1.6)
 

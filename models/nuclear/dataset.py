@@ -9,28 +9,22 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
+from kiosk_tasks.imaging.intensity import normalise_percentiles
 from models.nuclear.augment import Sample, random_crop
 from models.nuclear.fields import FloatImage
 from models.nuclear.nucleus import Nucleus
 from models.nuclear.real import RealImage, cut_nuclei, median_diameter
 from models.nuclear.synth import draw_image
-from models.nuclear.targets import distances, normalise
+from models.nuclear.targets import distances
 
 __all__ = ["Mixture", "make_synthetic", "real_samples"]
 
 
 def real_samples(images: Sequence[RealImage]) -> list[Sample]:
     """Prepare real images for training."""
-    return [
-        Sample(
-            normalise(image.pixels).astype(np.float16),
-            distances(image.labels).astype(np.float16),
-            image.labels,
-            median_diameter(image.labels),
-        )
-        for image in images
-    ]
+    return [_sample(normalise_percentiles(image.pixels), image.labels) for image in images]
 
 
 def make_synthetic(
@@ -73,13 +67,13 @@ class Mixture:
 
     def _draw(self, rng: np.random.Generator) -> Sample:
         if self.real and rng.random() < self.real_share:
-            return self.real[rng.choice(len(self.real), p=self._weights())]
-        return self.synthetic[rng.integers(len(self.synthetic))]
+            return self.real[int(rng.choice(len(self.real), p=self._chances()))]
+        return self.synthetic[int(rng.integers(len(self.synthetic)))]
 
-    def _weights(self) -> np.ndarray:
+    def _chances(self) -> NDArray[np.float64]:
         """Chances of the real samples: large images hold more crops."""
         areas = np.array([min(3.5, sample.labels.size / 65536) for sample in self.real])
-        return areas / areas.sum()
+        return np.asarray(areas / areas.sum())
 
 
 def _synthetic_sample(seeds: Sequence[int], *, nuclei: Sequence[Nucleus]) -> list[Sample]:
@@ -87,16 +81,19 @@ def _synthetic_sample(seeds: Sequence[int], *, nuclei: Sequence[Nucleus]) -> lis
     for seed in seeds:
         rng = np.random.default_rng(int(seed))
         image, labels = draw_image(rng, real_nuclei=nuclei)
-        image = normalise(image, low=rng.uniform(0.2, 2.0), high=rng.uniform(99.3, 99.95))
-        samples.append(
-            Sample(
-                image.astype(np.float16),
-                distances(labels).astype(np.float16),
-                labels.astype(np.uint16),
-                median_diameter(labels),
-            )
-        )
+        low, high = rng.uniform(0.2, 2.0), rng.uniform(99.3, 99.95)
+        samples.append(_sample(normalise_percentiles(image, low=low, high=high), labels))
     return samples
+
+
+def _sample(image: FloatImage, labels: NDArray[np.integer]) -> Sample:
+    """Store a normalised image and its truth in little memory."""
+    return Sample(
+        image.astype(np.float16),
+        distances(labels).astype(np.float16),
+        labels.astype(np.uint16),
+        median_diameter(labels),
+    )
 
 
 def _write(path: Path, samples: Sequence[Sample]) -> None:
@@ -113,6 +110,6 @@ def _write(path: Path, samples: Sequence[Sample]) -> None:
 
 def _read(path: Path) -> list[Sample]:
     with np.load(path) as archive:
-        columns = (archive["image"], archive["distances"], archive["labels"])
+        columns = [archive[name] for name in ("image", "distances", "labels")]
         diameters = archive["diameter"].tolist()
-    return [Sample(*row, diameter) for *row, diameter in zip(*columns, diameters, strict=True)]
+    return [Sample(*row) for row in zip(*columns, diameters, strict=True)]

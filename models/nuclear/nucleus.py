@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -112,7 +111,7 @@ def _brightness(rng: np.random.Generator, depth: FloatImage, *, texture: Texture
 
 
 def _spots(
-    rng: np.random.Generator, depth: FloatImage, *, count: int, gains: Sequence[float]
+    rng: np.random.Generator, depth: FloatImage, *, count: int, gains: tuple[float, float]
 ) -> FloatImage:
     brightness = np.ones_like(depth)
     inside = np.argwhere(depth > 0.15)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,12 +78,11 @@ def cut_nuclei(images: Iterable[RealImage]) -> list[Nucleus]:
         for label, window in enumerate(ndi.find_objects(image.labels), 1):
             if window is None or _at_border(window, image.labels.shape):
                 continue
-            mask = np.pad(image.labels[window] == label, 1)
-            bright = np.pad(pixels[window], 1, mode="edge") - black
+            mask = _square(image.labels[window] == label)
+            bright = _square(pixels[window]) - black
             level = np.median(bright[mask])
             if mask.sum() < LEAST_CUT_AREA or level < 5:
                 continue
-            mask, bright = _square(mask), _square(bright)
             nuclei.append(Nucleus(np.where(mask, bright / level, 0).astype(np.float32), mask))
     return nuclei
 
@@ -100,7 +100,7 @@ def _at_border(window: tuple[slice, ...], shape: tuple[int, ...]) -> bool:
     )
 
 
-def _square(image: NDArray[np.generic]) -> NDArray[np.generic]:
-    side = max(image.shape)
-    missing = [(side - length) for length in image.shape]
+def _square(image: NDArray[Any]) -> NDArray[Any]:
+    """Pad to a square with a margin of at least 1 px."""
+    missing = [max(image.shape) + 2 - length for length in image.shape]
     return np.pad(image, [(m // 2, m - m // 2) for m in missing])

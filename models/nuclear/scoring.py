@@ -64,4 +64,5 @@ def _indices(labels: NDArray[np.integer]) -> NDArray[np.int64]:
     """Number the labels without gaps, background staying 0."""
     present = np.bincount(labels.ravel()) > 0
     present[0] = False
-    return np.where(present, np.cumsum(present), 0)[labels]
+    numbers = np.where(present, np.cumsum(present), 0)
+    return np.asarray(numbers[labels], np.int64)

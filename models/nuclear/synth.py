@@ -90,7 +90,7 @@ class _Canvas:
             brightness *= rng.uniform(1.3, 3)
             return draw_nucleus(rng, condensed, texture=Texture.CONDENSED), brightness
         if self.real_nuclei and rng.random() < scene.real:
-            source = self.real_nuclei[rng.integers(len(self.real_nuclei))]
+            source = self.real_nuclei[int(rng.integers(len(self.real_nuclei)))]
             return transform_nucleus(rng, source, outline=outline), brightness
         texture = scene.textures[rng.integers(len(scene.textures))]
         return draw_nucleus(rng, outline, texture=texture), brightness
@@ -146,14 +146,14 @@ def _visible(labels: NDArray[np.int32], diameter: float) -> NDArray[np.int32]:
     for label, window in enumerate(ndi.find_objects(labels), 1):
         if window is None:
             continue
-        pieces, number = ndi.label(labels[window] == label)
+        pieces, _count = ndi.label(labels[window] == label)
         areas = np.bincount(pieces.ravel(), minlength=2)
         areas[0] = 0
         touches = any(
             side.start == 0 or side.stop == length
             for side, length in zip(window, labels.shape, strict=True)
         )
-        if number and areas.max() >= (LEAST_AREA if touches else least):
+        if areas.max() >= (LEAST_AREA if touches else least):
             count += 1
             kept[window][pieces == areas.argmax()] = count
     return kept

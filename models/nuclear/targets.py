@@ -8,16 +8,9 @@ from scipy import ndimage as ndi
 
 from models.nuclear.fields import FloatImage
 
-__all__ = ["distances", "meeting_pixels", "normalise"]
+__all__ = ["distances", "meeting_pixels"]
 
 INNER_SCALE = 2.0  #: alpha in Greenwald et al. 2022, Methods, in units of 1 / sqrt(area)
-
-
-def normalise(image: NDArray[np.generic], *, low: float = 1.0, high: float = 99.8) -> FloatImage:
-    """Map two percentiles of a (Y, X) image to 0 and 1, clipped to [-0.25, 1.6]."""
-    pixels = image.astype(np.float32)
-    bottom, top = np.percentile(pixels, [low, high])
-    return np.clip((pixels - bottom) / max(top - bottom, 1e-6), -0.25, 1.6, dtype=np.float32)
 
 
 def distances(labels: NDArray[np.integer]) -> FloatImage:
@@ -37,8 +30,8 @@ def distances(labels: NDArray[np.integer]) -> FloatImage:
         y, x = np.nonzero(mask)
         weight = depth[mask]
         radius = np.hypot(y - np.average(y, weights=weight), x - np.average(x, weights=weight))
-        result[(*window, 0)][mask] = 1 / (1 + INNER_SCALE * radius / np.sqrt(mask.sum()))
-        result[(*window, 1)][mask] = weight / weight.max()
+        inner = 1 / (1 + INNER_SCALE * radius / np.sqrt(mask.sum()))
+        result[window][mask] = np.stack([inner, weight / weight.max()], -1)
     return result
 
 

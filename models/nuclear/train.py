@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import multiprocessing
 import os
 import time
@@ -51,11 +52,8 @@ class Plan:
     def rate(self, step: int) -> float:
         """Learning rate: a linear rise, then a cosine to 1 % (Loshchilov and Hutter 2017)."""
         rise = min(1.0, (step + 1) / self.warm_up)
-        return (
-            self.learning_rate
-            * rise
-            * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * step / self.steps)))
-        )
+        fall = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / self.steps))
+        return self.learning_rate * rise * fall
 
 
 def train(images: Sequence[RealImage], out: Path, *, plan: Plan) -> Path:
