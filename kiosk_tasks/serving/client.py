@@ -221,7 +221,7 @@ def _request(signature: Signature, arrays: Mapping[str, NDArray[Any]]) -> Any:
     request.model_spec.version.value = signature.version
     request.model_spec.signature_name = SERVING_DEFAULT
     for name, array in arrays.items():
-        request.inputs[name].CopyFrom(to_proto(array))
+        to_proto(array, into=request.inputs[name])
     return request
 
 

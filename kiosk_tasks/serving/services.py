@@ -114,7 +114,7 @@ class PredictionService:
         reply = predict_pb2.PredictResponse()
         _fill_spec(reply.model_spec, request, version, signature)
         for name in wanted:
-            reply.outputs[name].CopyFrom(to_proto(outputs[name], typed=self._typed_values))
+            to_proto(outputs[name], typed=self._typed_values, into=reply.outputs[name])
         return reply
 
     @_answered

@@ -180,11 +180,12 @@ def test_batches_are_drawn_lazily_and_cancelled_when_nobody_reads(
 ) -> None:
     signature = client.signature("M")
     drawn: list[int] = []
-    gone = threading.Event()
+    held, gone = threading.Event(), threading.Event()
 
     def hold(request: Any, context: Any) -> Any:
         if from_proto(request.inputs["x"])[0] > 0:
             context.add_callback(gone.set)
+            held.set()
             gone.wait(10)
         return script.echo(request, context)
 
@@ -197,6 +198,7 @@ def test_batches_are_drawn_lazily_and_cancelled_when_nobody_reads(
     replies = client.predict(signature, batches())
     next(replies)
     assert drawn == [0, 1, 2]
+    assert held.wait(10)
     assert not gone.is_set()
     replies.close()  # type: ignore[attr-defined]
     assert gone.wait(10)
