@@ -50,7 +50,7 @@ class JobTask(LinkTask):
         Raises InvalidParameter at once for parameters that the job type does not take.
         """
         fields = dict(kwargs or {})
-        if "job_id" in fields:
+        if "job_id" in fields or options.get("retries"):  # the job is recorded already
             return super().apply_async(args, fields, task_id=task_id, **options)
         return submit(new_job(self.job_type, fields, job_id=task_id))
 
