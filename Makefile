@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 OUT ?= demo
 IMAGE ?= samples/nuclei_512.tif
 
+# Bytecode makes each start of a worker or a model server seconds shorter.
+unexport PYTHONDONTWRITEBYTECODE
+
 # uv as found, or one in a folder of its own; never the system's packages.
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 

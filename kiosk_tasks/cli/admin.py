@@ -84,7 +84,10 @@ def jobs(
     if as_json:
         typer.echo(json.dumps([{"id": r.id, **r.fields} for r in records], indent=2))
         return
-    table = Table("job", "type", "image", "status", "%", "submitted", pad_edge=False)
+    table = Table(pad_edge=False)
+    table.add_column("job", no_wrap=True, min_width=32)
+    for heading in ("type", "image", "status", "%", "submitted"):
+        table.add_column(heading, overflow="fold")
     for record in records:
         table.add_row(*_row(record))
     Console().print(table)
