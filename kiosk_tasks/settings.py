@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 __all__ = ["STACK_ENV", "Settings", "default_home"]
@@ -37,7 +37,7 @@ def _names(ours: str, *old: str) -> AliasChoices:
 class Settings(BaseSettings):
     """Settings of one process; frozen."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 
     home: Path = Field(
         default_factory=default_home,
@@ -125,6 +125,11 @@ class Settings(BaseSettings):
         validation_alias=_names("READY_FILE"),
         description="File the worker touches once it consumes.",
     )
+
+    @field_validator("home")
+    @classmethod
+    def _from_the_root(cls, home: Path) -> Path:
+        return home.expanduser().resolve()
 
     @property
     def bucket_url(self) -> str:

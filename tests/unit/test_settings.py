@@ -1,0 +1,104 @@
+"""Settings come from the environment, then from the running stack, then from the defaults."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from kiosk_tasks.settings import STACK_ENV, Settings, default_home
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("KIOSK_HOME", str(tmp_path))
+    return tmp_path
+
+
+def test_defaults(home: Path) -> None:
+    settings = Settings.load()
+    assert settings.home == home
+    assert settings.bucket_url == (home / "bucket").as_uri()
+    assert settings.workspace_url == f"{settings.bucket_url}/workspace"
+    assert (settings.links, settings.stage_queues, settings.models_dir) == ("queue", {}, None)
+
+
+def test_environment_then_stack_then_default(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = "KIOSK_BROKER_URL=redis://stack:1/0\nKIOSK_MODEL_SERVER=stack:2\nKIOSK_STACK_PID=1\n"
+    (home / STACK_ENV).write_text(lines)
+    monkeypatch.setenv("KIOSK_MODEL_SERVER", "environment:3")
+    settings = Settings.load()
+    assert settings.broker_url == "redis://stack:1/0"
+    assert settings.model_server == "environment:3"
+    assert settings.key_prefix == "kiosk:"
+
+
+def test_stack_of_another_home_is_not_read(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / STACK_ENV).write_text("KIOSK_MODEL_SERVER=other:1\n")
+    assert Settings.load().model_server == "127.0.0.1:8500"
+    assert home.is_dir()
+
+
+def test_names_of_the_old_kiosk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STORAGE_BUCKET", "memory://old")
+    monkeypatch.setenv("TF_MAX_BATCH_SIZE", "3")
+    monkeypatch.setenv("GRPC_TIMEOUT", "7.5")
+    settings = Settings.load()
+    assert (settings.bucket_url, settings.max_batch) == ("memory://old", 3)
+    assert settings.grpc_timeout_s == 7.5
+    monkeypatch.setenv("KIOSK_MAX_BATCH", "4")
+    assert Settings.load().max_batch == 4
+
+
+def test_queues_of_stages_are_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KIOSK_STAGE_QUEUES", '{"postprocess": "cpu"}')
+    monkeypatch.setenv("KIOSK_LINKS", "stage")
+    settings = Settings.load()
+    assert (settings.stage_queues, settings.links) == ({"postprocess": "cpu"}, "stage")
+
+
+def test_workspace_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KIOSK_WORKSPACE", "memory://scratch")
+    assert Settings.load().workspace_url == "memory://scratch"
+
+
+def test_empty_variable_is_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("KIOSK_MAX_PIXELS", "KIOSK_READY_FILE", "KIOSK_MODELS_DIR", "KIOSK_STAGE_QUEUES"):
+        monkeypatch.setenv(name, "")
+    settings = Settings.load()
+    assert settings.max_pixels == 2**26
+    assert (settings.ready_file, settings.models_dir) == (None, None)
+
+
+def test_wrong_value_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KIOSK_LINKS", "job")
+    with pytest.raises(ValidationError, match="KIOSK_LINKS"):
+        Settings.load()
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Settings.load().links = "stage"  # type: ignore[misc]
+
+
+def test_relative_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KIOSK_HOME", "state")
+    settings = Settings.load()
+    assert settings.home == tmp_path / "state"
+    assert settings.bucket_url == (tmp_path / "state" / "bucket").as_uri()
+
+
+def test_home_of_each_system(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("KIOSK_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    assert default_home() == tmp_path / "data" / "kiosk-tasks"
+    monkeypatch.delenv("XDG_DATA_HOME")
+    assert default_home() == tmp_path / ".local" / "share" / "kiosk-tasks"
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert default_home() == tmp_path / "Library" / "Application Support" / "kiosk-tasks"
