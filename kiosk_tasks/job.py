@@ -75,7 +75,8 @@ class Source(_Edge):
     @property
     def name(self) -> str:
         """The name a person knows the file by."""
-        return PurePosixPath(self.original_name or self.input_file_name).name
+        name = (self.original_name or self.input_file_name).replace("\\", "/")  # Windows paths
+        return PurePosixPath(name).name
 
 
 class Params(_Edge):
@@ -246,5 +247,6 @@ def _sentence(error: ValidationError, job_type: JobType[Any]) -> str:
         return f'job type "{job_type.name}" has no parameter {name!r}; {hint}'
     if first["type"] == "missing":
         return f'job type "{job_type.name}" needs the parameter {name!r}.'
-    message = str(first["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
-    return f"parameter {name!r} is {first['input']!r}, but should be {message}."
+    said = str(first["msg"]).removeprefix("Value error, ")
+    message = said.partition(" should ")[2] or f"be {said}"
+    return f"parameter {name!r} is {first['input']!r}, but should {message}."
