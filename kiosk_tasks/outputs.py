@@ -20,6 +20,8 @@ from kiosk_tasks.imaging.values import Segmentation
 
 __all__ = ["OutputFile", "archive", "output_files", "stem_of"]
 
+_LONGEST_STEM = 150
+
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """Time stamp of archive members: the same result is the same bytes, whenever it was made."""
 
@@ -67,8 +69,12 @@ def archive(files: list[OutputFile], record_name: str, record: Mapping[str, Any]
 
 
 def stem_of(name: str) -> str:
-    """Return a file's name without the extensions of images: `a.ome.tif` gives `a`."""
+    """Return a file's name without the extensions of images: `a.ome.tif` gives `a`.
+
+    A stem is at most `_LONGEST_STEM` bytes, so that it fits a key and a file system.
+    """
     path = PurePosixPath(name)
     if path.suffix.lower() in (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".zip"):
         path = path.with_suffix("")
-    return path.with_suffix("").name if path.suffix.lower() == ".ome" else path.name
+    stem = path.with_suffix("").name if path.suffix.lower() == ".ome" else path.name
+    return stem.encode(errors="replace")[:_LONGEST_STEM].decode(errors="ignore")
