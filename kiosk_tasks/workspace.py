@@ -84,7 +84,7 @@ class _Reader:
 def _to_tree(value: Any, arrays: list[NDArray[Any]]) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+    if isinstance(value, np.ndarray) and not value.dtype.hasobject and value.dtype.kind != "V":
         arrays.append(value)
         return {"array": [value.dtype.str, list(value.shape)]}
     if isinstance(value, np.generic):
@@ -92,7 +92,8 @@ def _to_tree(value: Any, arrays: list[NDArray[Any]]) -> Any:
     if isinstance(value, dict):
         return {"dict": [[_to_tree(k, arrays), _to_tree(v, arrays)] for k, v in value.items()]}
     if isinstance(value, tuple | list):
-        return {type(value).__name__: [_to_tree(item, arrays) for item in value]}
+        kind_of_list = "tuple" if isinstance(value, tuple) else "list"
+        return {kind_of_list: [_to_tree(item, arrays) for item in value]}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         kind = type(value)
         fields = {
