@@ -59,7 +59,22 @@ def plan_links(
 def queue_names(
     job_types: Mapping[str, JobType[Any]], stage_queues: Mapping[str, str]
 ) -> tuple[str, ...]:
-    """Return every queue that a job may be sent to, sorted."""
+    """Return every queue that a job may be sent to, sorted.
+
+    Raises InvalidParameter if `stage_queues` names a stage that no job type has.
+    """
+    known = {
+        name
+        for job, job_type in job_types.items()
+        for s in job_type.steps
+        for name in (s.name, f"{job}.{s.name}")
+    }
+    for key in stage_queues:
+        if key not in known:
+            raise InvalidParameter(
+                f'KIOSK_STAGE_QUEUES names "{key}", which is no stage of any job type; '
+                f"there are {', '.join(sorted(known))}."
+            )
     links = (
         link
         for job_type in job_types.values()
