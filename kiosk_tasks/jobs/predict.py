@@ -14,6 +14,7 @@ from kiosk_tasks.imaging.labels import (
     LabelImage,
     WatershedParams,
     deep_watershed,
+    relabel,
     remove_small,
     resize_labels,
 )
@@ -71,7 +72,7 @@ def postprocess(heads: Heads, ctx: Context[PredictParams]) -> Segmentation:
     """Make cells of the model's heads, at the size of the user's image."""
     image = heads.image
     labels = resize_labels(_label(heads), image.data.shape)
-    labels = remove_small(labels, min_area=ctx.params.min_size)
+    labels = relabel(remove_small(labels, min_area=ctx.params.min_size))
     ctx.report.note(cells=int(labels.max(initial=0)))
     return Segmentation(labels=LabelImage(labels, image.mpp), image=image)
 
@@ -105,7 +106,7 @@ def _tiles(image: Image, scale: Scale, ctx: Context[Any]) -> Tiles:
 
 
 def _tile_side(longest: int, ctx: Context[Any]) -> int:
-    """Return the side of a tile, px: the model's, or less where a small image and the model allow."""
+    """Return the side of a tile, px: the model's, or less where image and model allow."""
     (spec,) = served(MODEL, ctx).inputs.values()
     if spec.shape is not None and len(spec.shape) == 4 and spec.shape[1] > 0:
         return spec.shape[1]
