@@ -1,0 +1,91 @@
+"""The command line as a person uses it: real processes, the bundled model, nothing faked."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from kiosk_tasks.stack import running
+from tests.conftest import wait_for
+
+SAMPLES = Path(__file__).parents[2] / "samples"
+_COMMAND_LIMIT_S = 180
+_STOP_LIMIT_S = 60
+
+
+@dataclass(frozen=True)
+class Shell:
+    """Runs `kiosk` with a home folder of its own."""
+
+    home: Path
+    extra: Mapping[str, str]
+
+    @property
+    def env(self) -> dict[str, str]:
+        """This process's environment, without any setting but ours."""
+        clean = {name: v for name, v in os.environ.items() if not name.startswith("KIOSK_")}
+        return {**clean, "KIOSK_HOME": str(self.home), "COLUMNS": "200", **self.extra}
+
+    def start(self, *arguments: str, log: Path) -> subprocess.Popen[bytes]:
+        """Start a command that goes on by itself."""
+        with log.open("wb") as file:
+            return subprocess.Popen(command(*arguments), env=self.env, stdout=file, stderr=file)
+
+    def run(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end, whatever its exit code."""
+        return subprocess.run(
+            command(*map(str, arguments)),
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=_COMMAND_LIMIT_S,
+            check=False,
+        )
+
+    def outcomes(self, *arguments: str | Path) -> tuple[int, list[dict[str, Any]]]:
+        """Run `kiosk run … --json`; return the exit code and what it says of each image."""
+        done = self.run("run", *arguments, "--json")
+        assert done.stdout, done.stderr
+        return done.returncode, json.loads(done.stdout)["images"]
+
+
+def command(*arguments: str) -> list[str]:
+    """Return the command line of `kiosk`."""
+    return [sys.executable, "-m", "kiosk_tasks", *arguments]
+
+
+@pytest.fixture(scope="session")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    """`kiosk up`, for all tests of the session."""
+    folder = tmp_path_factory.mktemp("up")
+    shell = Shell(folder / "home", {})
+    process = shell.start("up", "--no-flower", "--workers", "1", log=folder / "log")
+    try:
+        wait_for(
+            lambda: running(shell.home) or process.poll() is not None,
+            limit_s=120,
+            what=f"kiosk up, see {folder / 'log'}",
+        )
+        assert process.poll() is None, (folder / "log").read_text()
+        yield shell
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.terminate()
+        process.wait(_STOP_LIMIT_S)
+        assert psutil.wait_procs(children, timeout=10)[1] == []
+    finally:
+        process.kill()
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    """`kiosk` with an empty home: each `kiosk run` starts a stack of its own."""
+    return Shell(tmp_path / "home", {})

@@ -1,0 +1,204 @@
+"""`kiosk run predict`: from images in a folder to labels, table, picture and record."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import tifffile
+from PIL import Image as Pillow
+
+from kiosk_tasks.imaging import io
+from tests.acceptance.conftest import SAMPLES, Shell
+from tests.conftest import wait_for
+from tests.integration.test_seams import equal_cells
+
+NUCLEI = SAMPLES / "nuclei_512.tif"
+TRUTH = SAMPLES / "nuclei_512_truth.tif"
+SYNTHETIC = SAMPLES / "synthetic_nuclei_0.65um.ome.tif"
+
+
+def test_images_become_labels_picture_table_and_record(shell: Shell, tmp_path: Path) -> None:
+    out = tmp_path / "results"
+    done = shell.run("run", "predict", NUCLEI, SYNTHETIC, "-o", out)
+
+    assert done.returncode == 0, done.stderr
+    assert "2 done" in done.stdout
+    assert sorted(p.name for p in out.iterdir()) == sorted(
+        f"{stem}_{kind}"
+        for stem in ("nuclei_512", "synthetic_nuclei_0.65um")
+        for kind in ("labels.ome.tif", "overlay.png", "cells.csv", "job.json")
+    )
+    labels = io.read(out / "nuclei_512_labels.ome.tif", name="labels").data
+    truth = tifffile.imread(TRUTH).astype(np.int32)
+    assert labels.dtype == np.int32
+    assert labels.shape == truth.shape
+    hits = equal_cells(truth, labels, least_iou=0.5)
+    assert 2 * hits / (truth.max() + labels.max()) > 0.85
+
+    rows = list(csv.DictReader((out / "nuclei_512_cells.csv").read_text().splitlines()))
+    assert len(rows) == labels.max()
+    assert float(rows[0]["area_px"]) == (labels == 1).sum()
+    with Pillow.open(out / "nuclei_512_overlay.png") as picture:
+        assert min(picture.size) >= 512
+    record = json.loads((out / "nuclei_512_job.json").read_text())
+    assert record["model"] == {"name": "NuclearSegmentation", "version": 1}
+    assert record["input"]["sha256"] == hashlib.sha256(NUCLEI.read_bytes()).hexdigest()
+    written = out / "nuclei_512_labels.ome.tif"
+    checksum = record["outputs"][written.name]["sha256"]
+    assert checksum == hashlib.sha256(written.read_bytes()).hexdigest()
+    assert set(record["seconds"]) >= {"download", "preprocess", "predict", "postprocess"}
+
+
+def test_pixel_size_travels_to_the_labels_and_the_table(up: Shell, tmp_path: Path) -> None:
+    code, (image,) = up.outcomes("predict", SYNTHETIC, "-o", tmp_path)
+    assert code == 0
+    labels, table = (
+        next(f for f in image["files"] if f.endswith(ending)) for ending in (".tif", ".csv")
+    )
+    assert io.read(Path(labels), name="labels").mpp == pytest.approx(0.65)
+    row = next(csv.DictReader(Path(table).read_text().splitlines()))
+    assert float(row["area_um2"]) == pytest.approx(float(row["area_px"]) * 0.65**2, rel=1e-3)
+
+
+def bad_images(folder: Path) -> dict[str, str]:
+    """Write files that cannot be segmented; return what the reason must contain, by name."""
+    good = NUCLEI.read_bytes()
+    pixels = tifffile.imread(NUCLEI)
+    folder.mkdir()
+    (folder / "text.tif").write_text("these are only words")
+    (folder / "cut.tif").write_bytes(good[: len(good) // 2])
+    (folder / "nothing.tif").write_bytes(b"")
+    five = np.arange(2 * 3 * 2 * 16 * 16, dtype=np.uint16).reshape(2, 3, 2, 16, 16)
+    tifffile.imwrite(folder / "five.tif", five, photometric="minisblack")
+    broken = pixels.astype(np.float32)
+    broken[5, 7] = np.nan
+    tifffile.imwrite(folder / "nan.tif", broken)
+    tifffile.imwrite(folder / "flat.tif", np.full((64, 64), 9, np.uint8))
+    return {
+        "text.tif": "not an image",
+        "cut.tif": "cut short",
+        "nothing.tif": "empty",
+        "five.tif": "axes",
+        "nan.tif": "NaN",
+        "flat.tif": "every pixel",
+    }
+
+
+def test_bad_images_fail_with_a_sentence_and_the_rest_is_done(up: Shell, tmp_path: Path) -> None:
+    expected = bad_images(tmp_path / "bad")
+    worker = worker_child(up)
+    good = tmp_path / "bad" / "wrong_extension.png"
+    good.write_bytes(NUCLEI.read_bytes())
+    files = [tmp_path / "bad" / name for name in expected]
+    code, images = up.outcomes("predict", *files, good, "-o", tmp_path / "out")
+
+    assert code == 1
+    reasons = {image["image"]: image["reason"] for image in images}
+    for name, words in expected.items():
+        assert words in reasons[name], reasons[name]
+        assert "Traceback" not in reasons[name]
+        assert "\n" not in reasons[name]
+    assert images[-1]["status"] == "done"  # a wrong extension does not matter
+    assert worker_child(up) == worker
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--channel", "3"], "channel 3"),
+        (["--model-name", "NuclearSegmentatio"], "Did you mean NuclearSegmentation"),
+        (["--model-version", "9"], "served are 1"),
+        (["--axes", "CYX"], "dimensions"),
+        (["--mpp", "100"], "0.065 to 6.5"),
+    ],
+)
+def test_a_parameter_that_does_not_fit_fails_the_job(
+    up: Shell, tmp_path: Path, options: list[str], words: str
+) -> None:
+    code, (image,) = up.outcomes("predict", NUCLEI, *options, "-o", tmp_path)
+    assert code == 1
+    assert words in image["reason"]
+    assert image["files"] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["predict", str(NUCLEI), "--min-siz", "3"], "--min-size"),
+        (["predict", "/no/such/file.tif"], "names no image"),
+        (["predict", str(NUCLEI), "--min-size", "-4"], "min_size"),
+        (["predikt", str(NUCLEI)], "predikt"),
+    ],
+)
+def test_a_command_that_is_not_understood_ends_with_2(
+    up: Shell, arguments: list[str], words: str
+) -> None:
+    done = up.run("run", *arguments)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 400 kB: the input fits, the result does not."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(folder)]
+    if sys.platform != "linux" or subprocess.run(mount, check=False).returncode:
+        pytest.skip("mounting a small file system needs root on Linux")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_fails_one_job_and_the_next_one_runs(tiny_disk: Path, tmp_path: Path) -> None:
+    small = tmp_path / "small.tif"
+    tifffile.imwrite(small, tifffile.imread(NUCLEI)[:64, :64])
+    shell = Shell(tmp_path / "home", {"KIOSK_BUCKET": tiny_disk.as_uri()})
+    files = (NUCLEI, small)
+    code, images = shell.outcomes("predict", *files, "-j", "1", "-o", tmp_path / "out")
+    assert code == 1
+    assert [image["status"] for image in images] == ["failed", "done"]
+    assert "disk is full" in images[0]["reason"]
+    assert not list(tiny_disk.rglob("*.part"))
+
+
+def test_a_model_server_that_died_is_said_with_its_last_words(tmp_path: Path) -> None:
+    shell = Shell(tmp_path / "home", {})
+    log = tmp_path / "log"
+    with shell.start("up", "--no-flower", "-j", "1", log=log) as process:
+        wait_for(lambda: running_or_dead(shell, process), limit_s=120)
+        parts = psutil.Process(process.pid).children(recursive=True)
+        (server,) = [p for p in parts if "kiosk_tasks.serving.server" in p.cmdline()]
+        server.send_signal(signal.SIGKILL)
+        assert process.wait(60) == 3
+    assert "model server" in log.read_text()
+    assert psutil.wait_procs(parts, timeout=10)[1] == []
+
+
+def running_or_dead(shell: Shell, process: subprocess.Popen[bytes]) -> bool:
+    assert process.poll() is None
+    return (shell.home / "stack.env").exists()
+
+
+def worker_child(shell: Shell) -> int:
+    """Process id of the worker's one child, which runs the jobs."""
+    (pid,) = [
+        line.removeprefix("KIOSK_STACK_PID=")
+        for line in (shell.home / "stack.env").read_text().splitlines()
+        if line.startswith("KIOSK_STACK_PID=")
+    ]
+    parts = psutil.Process(int(pid)).children()
+    (worker,) = [p for p in parts if "worker" in p.cmdline()]
+    (child,) = worker.children()
+    return child.pid
