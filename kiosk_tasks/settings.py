@@ -30,6 +30,16 @@ def default_home() -> Path:
     return (Path(data) if data else Path.home() / ".local" / "share") / "kiosk-tasks"
 
 
+def _address(old_prefix: str, *, port: int) -> str:
+    """Return host:port by the old Kiosk's variables, such as REDIS_HOST and REDIS_PORT.
+
+    Kubernetes sets a variable of that name to `tcp://address:port`; the port is what is wanted.
+    """
+    host = os.environ.get(f"{old_prefix}_HOST") or "127.0.0.1"
+    given = os.environ.get(f"{old_prefix}_PORT") or str(port)
+    return f"{host}:{given.rpartition(':')[2]}"
+
+
 def _names(ours: str, *old: str) -> AliasChoices:
     return AliasChoices(f"KIOSK_{ours}", *old)
 
@@ -45,7 +55,7 @@ class Settings(BaseSettings):
         description="Folder for the embedded stack's state.",
     )
     broker_url: str = Field(
-        "redis://127.0.0.1:6379/0",
+        default_factory=lambda: f"redis://{_address('REDIS', port=6379)}/0",
         validation_alias=_names("BROKER_URL"),
         description="Redis or Valkey that holds the queues, the results and the ledger.",
     )
@@ -65,7 +75,7 @@ class Settings(BaseSettings):
         description="Where values wait between links; default: `workspace/` in the bucket.",
     )
     model_server: str = Field(
-        "127.0.0.1:8500",
+        default_factory=lambda: _address("TF", port=8500),
         validation_alias=_names("MODEL_SERVER"),
         description="host:port of TensorFlow Serving's gRPC port.",
     )
@@ -113,6 +123,18 @@ class Settings(BaseSettings):
         ge=0,
         validation_alias=_names("MODEL_WAIT"),
         description="How long a job waits for a model server that is down, seconds.",
+    )
+    metadata_ttl_s: float = Field(
+        30.0,
+        ge=0,
+        validation_alias=_names("METADATA_TTL", "METADATA_EXPIRE_TIME"),
+        description="How long what the server says of a model is trusted, seconds.",
+    )
+    max_retries: int = Field(
+        3,
+        ge=0,
+        validation_alias=_names("MAX_RETRIES", "MAX_RETRY"),
+        description="How often a job is tried again after an error that may pass.",
     )
     record_expires_s: int = Field(
         30 * 86400,

@@ -87,6 +87,7 @@ def _make(settings: Settings) -> Adapters:
             settings.model_server,
             deadline_s=settings.grpc_timeout_s,
             in_flight=settings.in_flight,
+            metadata_ttl_s=settings.metadata_ttl_s,
             wait_s=settings.model_wait_s,
             known_models=lambda: deployed(model_folders(settings)),
         ),

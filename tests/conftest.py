@@ -20,7 +20,10 @@ import redis
 
 from tests.processes import child
 
-_OLD_NAMES = ("STORAGE_BUCKET", "TF_MAX_BATCH_SIZE", "GRPC_TIMEOUT", "CELERY_CONFIG_MODULE")
+_OLD_NAMES = (
+    *("STORAGE_BUCKET", "TF_MAX_BATCH_SIZE", "GRPC_TIMEOUT", "CELERY_CONFIG_MODULE", "MAX_RETRY"),
+    *("REDIS_HOST", "REDIS_PORT", "TF_HOST", "TF_PORT", "METADATA_EXPIRE_TIME"),
+)
 _START_LIMIT_S = 20.0
 _numbers = count()
 

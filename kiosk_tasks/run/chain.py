@@ -34,9 +34,9 @@ class JobTask(LinkTask):
 
     ignore_result = False
 
-    def __init__(self, job_type: JobType[Any]) -> None:
+    def __init__(self, job_type: JobType[Any], *, max_retries: int) -> None:
         """Take the job type's name."""
-        super().__init__(job_type, job_type.name)
+        super().__init__(job_type, job_type.name, max_retries=max_retries)
 
     def apply_async(  # type: ignore[override]  # a job's fields are all there is to send
         self,
@@ -66,9 +66,10 @@ class JobTask(LinkTask):
 class LaterTask(LinkTask):
     """A link that begins at a later stage."""
 
-    def __init__(self, job_type: JobType[Any], start: int) -> None:
+    def __init__(self, job_type: JobType[Any], start: int, *, max_retries: int) -> None:
         """start: index of the link's first stage."""
-        super().__init__(job_type, f"{job_type.name}.{job_type.steps[start].name}")
+        name = f"{job_type.name}.{job_type.steps[start].name}"
+        super().__init__(job_type, name, max_retries=max_retries)
         self.start = start
 
     def run(self, artifact: str, *, job_id: str, stop: int) -> Any:
@@ -110,7 +111,8 @@ def _signature(job_type: JobType[Any], job_id: str, link: Link) -> Signature[Any
     return signature
 
 
+_retries = Settings.load().max_retries
 for _job_type in job_types().values():
-    app.register_task(JobTask(_job_type))
+    app.register_task(JobTask(_job_type, max_retries=_retries))
     for _start in range(1, len(_job_type.steps)):
-        app.register_task(LaterTask(_job_type, _start))
+        app.register_task(LaterTask(_job_type, _start, max_retries=_retries))

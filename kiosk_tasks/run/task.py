@@ -39,10 +39,14 @@ class LinkTask(Task[Any, Any]):
 
     abstract = True
     throws = (KioskError,)
-    max_retries = 3
 
-    def __init__(self, job_type: JobType[Any], name: str) -> None:
-        """name: the task's, by which messages find it."""
+    def __init__(self, job_type: JobType[Any], name: str, *, max_retries: int) -> None:
+        """Take limits from the job type.
+
+        name: the task's, by which messages find it.
+        max_retries: how often it is run again after an error that may pass.
+        """
+        self.max_retries = max_retries
         self.name = name
         self.job_type = job_type
         self.soft_time_limit = job_type.seconds

@@ -102,3 +102,19 @@ def test_home_of_each_system(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     assert default_home() == tmp_path / ".local" / "share" / "kiosk-tasks"
     monkeypatch.setattr(sys, "platform", "darwin")
     assert default_home() == tmp_path / "Library" / "Application Support" / "kiosk-tasks"
+
+
+def test_hosts_of_the_old_kiosk(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "REDIS_HOST": "redis-master",
+        "REDIS_PORT": "tcp://10.0.0.7:6380",
+        "TF_HOST": "tf-serving",
+        "MAX_RETRY": "7",
+        "METADATA_EXPIRE_TIME": "5",
+    }.items():
+        monkeypatch.setenv(name, value)
+    settings = Settings.load()
+    assert settings.broker_url == "redis://redis-master:6380/0"
+    assert settings.model_server == "tf-serving:8500"
+    assert settings.max_retries == 7
+    assert settings.metadata_ttl_s == 5
