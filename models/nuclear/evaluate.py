@@ -20,7 +20,7 @@ from models.nuclear.scoring import IOU_LEVELS, Counts, count_matches
 __all__ = ["ZOOMS", "score", "score_zooms", "table"]
 
 ALL = "all"
-ZOOMS = (0.25, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)
+ZOOMS = (0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
 DIAMETER_BINS = (5, 8, 12, 17, 24, 34, 48, 68, 96, 136, 192)  # px, as the network sees them
 
 
@@ -36,22 +36,23 @@ def score(images: Iterable[RealImage], *, method: Callable[[Any], Labels]) -> di
 
 def score_zooms(
     images: Sequence[RealImage], *, segmenter: Segmenter, recipe: Recipe
-) -> dict[str, Counts]:
-    """Pool matches by the median nucleus diameter that the network saw, over several zooms.
+) -> tuple[dict[str, Counts], dict[str, Counts]]:
+    """Pool matches by zoom, and by the median nucleus diameter that the network saw.
 
     Each image is enlarged or shrunk, segmented, and its labels are brought back to its own size.
     """
-    bins: dict[str, Counts] = {}
-    for low, high in pairwise(DIAMETER_BINS):
-        pooled = Counts()
-        for image in images:
-            for zoom in ZOOMS:
-                if low <= zoom * median_diameter(image.labels) < high:
-                    labels = segmenter.label(image.pixels, recipe=recipe, zoom=zoom)
-                    pooled += count_matches(image.labels, labels)
-        if pooled.true:
-            bins[f"{low}-{high}"] = pooled
-    return bins
+    by_zoom: dict[str, Counts] = defaultdict(Counts)
+    by_diameter: dict[str, Counts] = defaultdict(Counts)
+    for image in images:
+        for zoom in ZOOMS:
+            labels = segmenter.label(image.pixels, recipe=recipe, zoom=zoom)
+            counts = count_matches(image.labels, labels)
+            by_zoom[f"{zoom:g}"] += counts
+            seen = zoom * median_diameter(image.labels)
+            for low, high in pairwise(DIAMETER_BINS):
+                if low <= seen < high:
+                    by_diameter[f"{low}-{high}"] += counts
+    return by_zoom, by_diameter
 
 
 def table(columns: Mapping[str, Mapping[str, Counts]]) -> str:
@@ -65,10 +66,10 @@ def table(columns: Mapping[str, Mapping[str, Counts]]) -> str:
     return "\n".join(lines)
 
 
-def _order(group: str) -> tuple[bool, int, str]:
-    """Diameter bins by their number, other groups by name, the sum last."""
+def _order(group: str) -> tuple[bool, float, str]:
+    """Diameters and zooms by their number, other groups by name, the sum last."""
     first = group.split("-")[0]
-    return (group == ALL, int(first) if first.isdigit() else 0, group)
+    return (group == ALL, float(first) if first.replace(".", "").isdigit() else 0.0, group)
 
 
 def _plain(counts: Mapping[str, Counts]) -> dict[str, Any]:
@@ -115,9 +116,10 @@ def evaluate(
     print(table(columns))
     result = {name: _plain(column) for name, column in columns.items()}
     if zooms:
-        by_diameter = score_zooms(images, segmenter=segmenter, recipe=recipe)
-        print(table({"model": by_diameter}))
-        result["by diameter seen"] = _plain(by_diameter)
+        by_zoom, by_diameter = score_zooms(images, segmenter=segmenter, recipe=recipe)
+        print(table({"zoom": by_zoom}))
+        print(table({"diameter seen, px": by_diameter}))
+        result |= {"by zoom": _plain(by_zoom), "by diameter seen": _plain(by_diameter)}
     if scores:
         scores.write_text(json.dumps(result, indent=1) + "\n", encoding="ascii")
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
-from scipy import ndimage as ndi
 
 from kiosk_tasks.imaging.intensity import normalise_percentiles
 from kiosk_tasks.imaging.labels import Labels, WatershedParams, deep_watershed, resize_labels
+from kiosk_tasks.imaging.scale import resize
 
 __all__ = ["Heads", "Recipe", "Segmenter"]
 
@@ -55,10 +55,5 @@ class Segmenter:
 
     def label(self, image: NDArray[Any], *, recipe: Recipe, zoom: float = 1.0) -> Labels:
         """Label the nuclei of a (Y, X) image that the model sees enlarged by `zoom`."""
-        seen = image.astype(np.float32)
-        if zoom < 1:
-            seen = ndi.gaussian_filter(seen, 0.45 / zoom)
-        if zoom != 1:
-            seen = ndi.zoom(seen, zoom, order=1, mode="nearest", grid_mode=True)
-        labels = recipe(self.heads(seen))
+        labels = recipe(self.heads(resize(image, zoom)))
         return resize_labels(labels, (image.shape[0], image.shape[1]))

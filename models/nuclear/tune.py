@@ -24,9 +24,9 @@ from models.nuclear.synth import draw_image
 __all__ = ["Case", "rank_recipes"]
 
 GRID = {
-    "inner_share": (0.0, 0.25, 0.5, 0.75, 1.0),
-    "maxima_depth": (0.02, 0.035, 0.05, 0.08, 0.12),
-    "maxima_smooth": (1.0, 1.5),
+    "inner_share": (0.0, 0.25, 0.5, 0.75),
+    "maxima_depth": (0.03, 0.05, 0.08, 0.12),
+    "maxima_smooth": (1.0,),
     "interior_threshold": (0.4, 0.5, 0.6),
 }
 SYNTHETIC_SEED = 990_000_000  # far from the seeds of training
