@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import statistics
 import subprocess
 import sys
@@ -445,7 +446,7 @@ def test_child_of_the_worker_stays_small(client: Client) -> None:
 def test_ping_from_another_folder(busy: Site, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "celery", "-A", "kiosk_tasks", "inspect", "ping"]
     done = subprocess.run(
-        [*command, "--timeout", "10", "--json"],
+        [*command, "--timeout", "20", "--json", "-d", f"test@{socket.gethostname()}"],
         cwd=tmp_path,
         env=busy.process_env(),
         capture_output=True,

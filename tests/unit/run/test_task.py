@@ -1,0 +1,205 @@
+"""The task boundary, in this process: a real ledger, a bucket in memory, no worker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from billiard.exceptions import SoftTimeLimitExceeded
+from celery.exceptions import Ignore
+
+from kiosk_tasks.errors import (
+    InternalError,
+    KioskError,
+    OutOfMemory,
+    StorageUnavailable,
+    UnusableImage,
+)
+from kiosk_tasks.job import Job, JobType, Params, Status, new_job, stage
+from kiosk_tasks.ledger import Ledger
+from kiosk_tasks.run import task as boundary
+from kiosk_tasks.run.task import run_link
+from kiosk_tasks.wiring import Adapters
+from tests.conftest import Broker
+from tests.fakes import fake_adapters
+
+Act = Callable[[Any, Any], Any]
+
+
+class Retried(Exception):  # what `task.retry` raises in Celery is no error either
+    """What the stand-in for a Celery task raises when it is to be tried again."""
+
+
+class Setting:
+    """A job of two stages in a ledger, and a stand-in for the Celery task that runs it."""
+
+    def __init__(self, outside: Adapters, act: Act) -> None:
+        def end(value: Any, _ctx: Any) -> dict[str, str]:
+            return {"output_file_name": f"output/{value}", "output_url": "memory://"}
+
+        stages = (stage(act, name="act"), stage(end, name="end"))
+        self.job_type: JobType[Params] = JobType("toy", "Toy", "toy", Params, stages)
+        self.outside = outside
+        self.job: Job = new_job(self.job_type, {"input_file_name": "x"})
+        outside.ledger.submit(self.job)
+        self.countdowns: list[float] = []
+        self.stored: list[tuple[str, Exception]] = []
+
+    def task(self, *, retries: int = 0, task_id: str = "") -> Any:
+        def retry(*, exc: Exception, countdown: float) -> Exception:
+            self.countdowns.append(countdown)
+            return Retried(str(exc))
+
+        store = SimpleNamespace(
+            store_result=lambda job_id, error, _state: self.stored.append((job_id, error))
+        )
+        return SimpleNamespace(
+            job_type=self.job_type,
+            request=SimpleNamespace(retries=retries, id=task_id or self.job.id),
+            max_retries=3,
+            retry=retry,
+            app=SimpleNamespace(backend=store),
+        )
+
+    def run(self, start: int = 0, stop: int = 2, artifact: str = "", **task: Any) -> Any:
+        return run_link(self.task(**task), self.job.id, start=start, stop=stop, artifact=artifact)
+
+    @property
+    def status(self) -> Status:
+        return self.outside.ledger.record(self.job.id).status
+
+    @property
+    def reason(self) -> str:
+        return self.outside.ledger.record(self.job.id).fields["reason"]
+
+
+@pytest.fixture
+def setting(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> Callable[[Act], Setting]:
+    ledger = Ledger(broker.client, prefix=broker.prefix, expires_s=60)
+    outside = fake_adapters(ledger=ledger)
+    monkeypatch.setattr(boundary, "adapters", lambda: outside)
+    return lambda act: Setting(outside, act)
+
+
+def give(_value: Any, _ctx: Any) -> str:
+    return "value"
+
+
+def failing(error: BaseException) -> Act:
+    def act(_value: Any, _ctx: Any) -> Any:
+        raise error
+
+    return act
+
+
+def test_whole_job_in_one_link(setting: Callable[[Act], Setting]) -> None:
+    here = setting(give)
+    assert here.run() == {"output_file_name": "output/value", "output_url": "memory://"}
+    assert here.status is Status.DONE
+    with pytest.raises(Ignore):
+        here.run()
+
+
+def test_links_pass_a_value_by_key(setting: Callable[[Act], Setting]) -> None:
+    here = setting(give)
+    key = here.run(0, 1)
+    assert here.outside.workspace.get(key) == "value"
+    assert here.run(1, 2, key)["output_file_name"] == "output/value"
+    assert here.outside.workspace.keys() == []
+
+
+def test_artifact_that_is_gone_fails_the_job(setting: Callable[[Act], Setting]) -> None:
+    here = setting(give)
+    with pytest.raises(KioskError, match="no object"):
+        here.run(1, 2, f"{here.job.id}/end.artifact")
+    assert here.status is Status.FAILED
+
+
+@pytest.mark.parametrize(
+    ("error", "ours", "sentence"),
+    [
+        (UnusableImage("no."), UnusableImage, "no."),
+        (MemoryError(), OutOfMemory, "Split the image"),
+        (SoftTimeLimitExceeded(), InternalError, "longer than its time limit"),
+        (KeyError("x"), InternalError, "KeyError"),
+    ],
+)
+def test_every_error_ends_in_the_record(
+    setting: Callable[[Act], Setting], error: Exception, ours: type[KioskError], sentence: str
+) -> None:
+    here = setting(failing(error))
+    with pytest.raises(ours, match=sentence):
+        here.run()
+    assert here.status is Status.FAILED
+    assert sentence in here.reason
+    assert here.stored == []  # Celery itself stores the result of the job's own task
+
+
+def test_error_of_an_earlier_link_becomes_the_result_of_the_job(
+    setting: Callable[[Act], Setting],
+) -> None:
+    here = setting(failing(UnusableImage("no.")))
+    with pytest.raises(UnusableImage):
+        here.run(0, 1, task_id="another")
+    ((job_id, error),) = here.stored
+    assert (job_id, str(error)) == (here.job.id, "no.")
+
+
+def test_what_may_pass_is_tried_again_and_given_up(setting: Callable[[Act], Setting]) -> None:
+    here = setting(failing(StorageUnavailable("the bucket is away.")))
+    for retries in range(3):
+        with pytest.raises(Retried):
+            here.run(retries=retries)
+        assert here.status is Status.STARTED
+    assert all(2**n / 2 <= seconds <= 2**n for n, seconds in enumerate(here.countdowns)), (
+        here.countdowns
+    )
+    with pytest.raises(StorageUnavailable):
+        here.run(retries=3)
+    assert here.status is Status.FAILED
+
+
+def test_cancelled_job_leaves_quietly(setting: Callable[[Act], Setting]) -> None:
+    def cancel(_value: Any, ctx: Any) -> str:
+        here.outside.workspace.put(here.job.id, "end", 1)
+        here.outside.ledger.finish(here.job.id, Status.CANCELLED, {})
+        ctx.report.progress(1, 1)
+        return "never"
+
+    here = setting(cancel)
+    with pytest.raises(Ignore):
+        here.run()
+    assert here.status is Status.CANCELLED
+    assert here.outside.workspace.keys() == []
+
+
+def test_run_that_lost_its_job_leaves_it_to_the_other(setting: Callable[[Act], Setting]) -> None:
+    def overtaken(_value: Any, _ctx: Any) -> str:
+        here.outside.workspace.put(here.job.id, "end", 1)
+        here.outside.ledger.claim(here.job.id, stage_index=1)
+        return "value"
+
+    here = setting(overtaken)
+    with pytest.raises(Ignore):
+        here.run()
+    assert here.status is Status.STARTED
+    assert len(here.outside.workspace.keys()) == 1  # the other run needs it
+
+
+def test_end_that_another_run_has_written_is_kept(
+    setting: Callable[[Act], Setting], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = setting(give)
+    monkeypatch.setattr(type(here.outside.ledger), "finish", lambda *_args, **_more: False)
+    with pytest.raises(Ignore):
+        here.run()
+    assert here.status is not Status.DONE
+
+
+def test_worker_that_is_told_to_stop_is_not_held_up(setting: Callable[[Act], Setting]) -> None:
+    here = setting(failing(SystemExit(0)))
+    with pytest.raises(SystemExit):
+        here.run()
+    assert here.status is Status.STARTED
