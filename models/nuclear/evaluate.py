@@ -17,11 +17,31 @@ from models.nuclear.predict import Recipe, Segmenter
 from models.nuclear.real import RealImage, load_real, median_diameter, read_ids
 from models.nuclear.scoring import IOU_LEVELS, Counts, count_matches
 
-__all__ = ["ZOOMS", "score", "score_zooms", "table"]
+__all__ = ["evaluate", "score", "score_zooms", "table"]
 
 ALL = "all"
 ZOOMS = (0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
 DIAMETER_BINS = (5, 8, 12, 17, 24, 34, 48, 68, 96, 136, 192)  # px, as the network sees them
+
+
+def evaluate(real: Path, model: Path, *, zooms: bool = False, scores: Path | None = None) -> None:
+    """Score a model on the validation images; print tables, and write them as JSON if asked."""
+    validation = read_ids()
+    images = [image for image in load_real(real) if image.identity in validation]
+    segmenter, recipe = Segmenter(model), Recipe()
+    columns = {
+        "model": score(images, method=partial(segmenter.label, recipe=recipe)),
+        "Otsu + watershed": score(images, method=otsu_watershed),
+    }
+    print(table(columns))
+    result = {name: _plain(column) for name, column in columns.items()}
+    if zooms:
+        by_zoom, by_diameter = score_zooms(images, segmenter=segmenter, recipe=recipe)
+        print(table({"zoom": by_zoom}))
+        print(table({"diameter seen, px": by_diameter}))
+        result |= {"by zoom": _plain(by_zoom), "by diameter seen": _plain(by_diameter)}
+    if scores:
+        scores.write_text(json.dumps(result, indent=1) + "\n", encoding="ascii")
 
 
 def score(images: Iterable[RealImage], *, method: Callable[[Any], Labels]) -> dict[str, Counts]:
@@ -84,44 +104,14 @@ def _plain(counts: Mapping[str, Counts]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Read the command line, score the validation images, print and keep the tables."""
+    """Read the command line and evaluate."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--real", type=Path, required=True)
+    parser.add_argument("--real", type=Path, required=True, help="archive of real images")
     parser.add_argument("--model", type=Path, required=True, help="version folder of the model")
-    parser.add_argument("--only", default="", help="score all images of acquisitions that start so")
-    parser.add_argument("--zooms", action="store_true", help="score by diameter too (slow)")
+    parser.add_argument("--zooms", action="store_true", help="score zoomed images too (slow)")
     parser.add_argument("--scores", type=Path, help="JSON file to write")
     options = parser.parse_args()
-    evaluate(
-        options.real, options.model, only=options.only, zooms=options.zooms, scores=options.scores
-    )
-
-
-def evaluate(
-    real: Path, model: Path, *, only: str = "", zooms: bool = False, scores: Path | None = None
-) -> None:
-    """Score a model on the validation images; print tables, and write them as JSON if asked."""
-    starts = tuple(filter(None, only.split(",")))
-    chosen = read_ids()
-    images = [
-        image
-        for image in load_real(real)
-        if (image.acquisition.startswith(starts) if starts else image.identity in chosen)
-    ]
-    segmenter, recipe = Segmenter(model), Recipe()
-    columns = {
-        "model": score(images, method=partial(segmenter.label, recipe=recipe)),
-        "Otsu + watershed": score(images, method=otsu_watershed),
-    }
-    print(table(columns))
-    result = {name: _plain(column) for name, column in columns.items()}
-    if zooms:
-        by_zoom, by_diameter = score_zooms(images, segmenter=segmenter, recipe=recipe)
-        print(table({"zoom": by_zoom}))
-        print(table({"diameter seen, px": by_diameter}))
-        result |= {"by zoom": _plain(by_zoom), "by diameter seen": _plain(by_diameter)}
-    if scores:
-        scores.write_text(json.dumps(result, indent=1) + "\n", encoding="ascii")
+    evaluate(options.real, options.model, zooms=options.zooms, scores=options.scores)
 
 
 if __name__ == "__main__":
