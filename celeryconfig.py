@@ -5,7 +5,7 @@ this name in the working directory wins over it, and `CELERY_CONFIG_MODULE` over
 the comments were measured with Celery 5.7 on Valkey 9.
 """
 
-from kombu import Queue
+from kombu import Exchange, Queue
 
 from kiosk_tasks.jobs import job_types
 from kiosk_tasks.run.links import ADMIT, CONTINUE, queue_names
@@ -22,7 +22,10 @@ task_serializer = result_serializer = event_serializer = "json"
 accept_content = result_accept_content = ["json"]
 
 # queues: a name that nobody declared is an error, not a list that nobody reads
-task_queues = tuple(Queue(name) for name in queue_names(job_types(), _settings.stage_queues))
+task_queues = tuple(
+    Queue(name, Exchange(name), routing_key=name)
+    for name in queue_names(job_types(), _settings.stage_queues)
+)
 task_default_queue = task_queues[0].name
 task_create_missing_queues = False
 task_routes = {

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kiosk_tasks.errors import ModelMismatch
 from kiosk_tasks.imaging import io
 from kiosk_tasks.imaging.image import Image
 from kiosk_tasks.imaging.tiling import Stitcher, iter_tiles
@@ -89,6 +90,7 @@ def grpc_predict(model: Model, *, refine: Refine | None = None) -> Stage:
 
     def check(ctx: Context[Any]) -> None:
         signature = served(model, ctx)
+        _input_name(signature)
         ctx.report.note(model={"name": signature.model, "version": signature.version})
 
     return Stage("predict", predict, Status.PREDICTING, model=model, check=check)
@@ -114,7 +116,7 @@ def upload(result: Any, ctx: Context[Any]) -> dict[str, str]:
 
 def _predict(tiles: Tiles, signature: Signature, ctx: Context[Any]) -> Heads:
     layout = tiles.layout
-    (input_name,) = signature.inputs
+    input_name = _input_name(signature)
     ctx.report.progress(0, len(layout))
 
     def batches() -> Iterator[dict[str, NDArray[Any]]]:
@@ -130,6 +132,17 @@ def _predict(tiles: Tiles, signature: Signature, ctx: Context[Any]) -> Heads:
         ctx.report.progress(done, len(layout))
     planes = {name: stitcher.plane() for name, stitcher in stitchers.items()}
     return Heads(planes=planes, scale=tiles.scale, image=tiles.image)
+
+
+def _input_name(signature: Signature) -> str:
+    """Return the name of the model's one input; raises ModelMismatch if there are others."""
+    names = sorted(signature.inputs)
+    if len(names) != 1:
+        raise ModelMismatch(
+            f"model {signature.model} version {signature.version} takes {len(names)} inputs "
+            f"({', '.join(names)}); this job gives it one, the image."
+        )
+    return names[0]
 
 
 def _provenance(ctx: Context[Any]) -> dict[str, Any]:

@@ -146,6 +146,6 @@ def serve_models(
 
 def _row(record: Record) -> tuple[str, ...]:
     fields = record.fields
-    submitted = fields["created_at"][:19].replace("T", " ")
+    submitted = fields["created_at"][5:16].replace("T", " ")
     name = fields["original_name"]
     return record.id, fields["job_type"], name, record.status, fields["progress"], submitted

@@ -37,17 +37,18 @@ class Outcome:
     """How one image ended.
 
     seconds: from the start of its job to its end. cells: None where the job counts none.
+    notes: what the job's stages noted, and the seconds of each.
     """
 
-    name: str
-    job_id: str
+    image: str
+    job: str
     status: str
     seconds: float
     megabytes: float
     cells: int | None
     reason: str
     files: tuple[str, ...]
-    record: Mapping[str, Any]
+    notes: Mapping[str, Any]
 
 
 class Board:
@@ -124,10 +125,10 @@ def summary_table(outcomes: Sequence[Outcome], *, seconds: float) -> Table:
     table.add_column("MB/s", justify="right", footer=f"{megabytes / max(seconds, 1e-9):.2f}")
     for o in outcomes:
         table.add_row(
-            o.name,
+            o.image,
             "[green]done[/]" if o.status == "done" else f"[red]{o.status}[/]: {o.reason}",
             "" if o.cells is None else str(o.cells),
             f"{o.seconds:.2f}",
-            f"{o.megabytes / o.seconds:.2f}" if o.seconds else "",
+            f"{o.megabytes / o.seconds:.2f}" if o.status == "done" and o.seconds else "",
         )
     return table

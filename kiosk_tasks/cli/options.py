@@ -40,12 +40,11 @@ def _given(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _option(name: str, field: FieldInfo) -> inspect.Parameter:
-    default = field.default
-    shown = default if default not in (None, "") else False
+    told = "" if field.default in (None, "") else f" [default: {field.default}]"
     option = typer.Option(
         f"--{name.replace('_', '-')}",
-        help=field.description,
-        show_default=str(shown) if shown is not False else False,
+        help=f"{field.description}{told}",
+        show_default=False,
         rich_help_panel="Parameters",
     )
     kind: Any = _optional(field.annotation)

@@ -8,8 +8,9 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +20,7 @@ from rich.console import Console
 from kiosk_tasks import service
 from kiosk_tasks.cli.display import Board, Outcome, summary_table
 from kiosk_tasks.cli.images import find_images, result_names
+from kiosk_tasks.cli.in_process import model_server_and_bucket, run_here
 from kiosk_tasks.cli.stack import embedded_stack
 from kiosk_tasks.job import JobType, new_job
 from kiosk_tasks.ledger import Record
@@ -41,6 +43,10 @@ def run_command(job_type: JobType[Any]) -> Any:
         workers: Annotated[
             int, typer.Option("--workers", "-j", min=1, help="Jobs that run at once.")
         ] = os.cpu_count() or 1,
+        in_process: Annotated[
+            bool,
+            typer.Option("--in-process", help="Run here, one by one, without broker and worker."),
+        ] = False,
         as_json: Annotated[
             bool, typer.Option("--json", help="Print the outcome as JSON, and nothing else.")
         ] = False,
@@ -49,15 +55,34 @@ def run_command(job_type: JobType[Any]) -> Any:
         found = find_images(images)
         new_job(job_type, {**params, "input_file_name": "checked-before-anything-starts"})
         console = Console(stderr=True, quiet=as_json)
-        with _stack(console, min(workers, len(found))) as stack:
-            start = time.perf_counter()
-            outcomes = _run_all(job_type, found, params, output, console=console, stack=stack)
-            seconds = time.perf_counter() - start
+        request = _Request(
+            job_type.name, params, dict(zip(result_names(found), found, strict=True)), output
+        )
+        try:
+            if in_process:
+                with model_server_and_bucket():
+                    outcomes, seconds = _timed(lambda: _run_here(request, console))
+            else:
+                with _stack(console, min(workers, len(found))) as stack:
+                    outcomes, seconds = _timed(lambda: _run_queued(request, console, stack))
+        except KeyboardInterrupt:
+            console.print("interrupted; jobs that had not ended are cancelled", highlight=False)
+            raise typer.Exit(130) from None
         _report(outcomes, output, seconds=seconds, as_json=as_json)
         if any(outcome.status != "done" for outcome in outcomes):
             raise typer.Exit(1)
 
     return command
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What the command line asks for: images by the names of their results."""
+
+    type_name: str
+    params: Mapping[str, Any]
+    images: Mapping[str, Path]
+    output: Path
 
 
 @contextmanager
@@ -76,73 +101,75 @@ def _stack(console: Console, concurrency: int) -> Iterator[Stack | None]:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def _run_all(
-    job_type: JobType[Any],
-    images: Sequence[Path],
-    params: Mapping[str, Any],
-    output: Path,
-    *,
-    console: Console,
-    stack: Stack | None,
-) -> list[Outcome]:
-    names = result_names(images)
-    jobs = {
-        service.submit_file(job_type.name, image, params, name=name).id: (image, name)
-        for image, name in zip(images, names, strict=True)
+def _timed(run: Callable[[], list[Outcome]]) -> tuple[list[Outcome], float]:
+    start = time.perf_counter()
+    outcomes = run()
+    return outcomes, time.perf_counter() - start
+
+
+def _run_queued(request: _Request, console: Console, stack: Stack | None) -> list[Outcome]:
+    """Submit every image; fetch each result as soon as it is there."""
+    names = {
+        service.submit_file(request.type_name, image, request.params, name=name).id: name
+        for name, image in request.images.items()
     }
     outcomes: dict[str, Outcome] = {}
-    with Board({job_id: name for job_id, (_, name) in jobs.items()}, console=console) as board:
-        for record in service.watch(jobs):
-            if record is None:
-                if stack is not None:
+    try:
+        with Board(names, console=console) as board:
+            for record in service.watch(names):
+                if record is not None:
+                    board.show(record)
+                    if record.status.terminal:
+                        outcomes[record.id] = _outcome(record, request, names[record.id])
+                elif stack is not None:
                     stack.check()
-                continue
-            board.show(record)
-            if record.status.terminal:
-                image, name = jobs[record.id]
-                outcomes[record.id] = _outcome(record, image, name, output)
-    return [outcomes[job_id] for job_id in jobs]
+    except KeyboardInterrupt:
+        for job_id in names.keys() - outcomes.keys():
+            service.cancel(job_id)
+        raise
+    return [outcomes[job_id] for job_id in names]
 
 
-def _outcome(record: Record, image: Path, name: str, output: Path) -> Outcome:
+def _run_here(request: _Request, console: Console) -> list[Outcome]:
+    """Run one image after the other in this process."""
+    with Board({name: name for name in request.images}, console=console) as board:
+        return [
+            _outcome(
+                run_here(request.type_name, image, request.params, name=name, on_change=board.show),
+                request,
+                name,
+            )
+            for name, image in request.images.items()
+        ]
+
+
+def _outcome(record: Record, request: _Request, name: str) -> Outcome:
     """Bring a result home as soon as it is there; what is fetched leaves the bucket."""
     files: list[Path] = []
     status, reason = str(record.status), record.fields.get("reason", "")
     if status == "done":
         try:
-            files = service.fetch(record, output)
+            files = service.fetch(record, request.output)
         except OSError as exc:
-            status, reason = "failed", f"the result cannot be written to {output}: {exc.strerror}."
-    if status != "failed" or not record.fields.get("output_file_name"):
-        service.forget_files(record)
+            status = "failed"
+            reason = f"the result cannot be written to {request.output}: {exc.strerror}."
+    service.forget_files(record)
     return Outcome(
-        name=name,
-        job_id=record.id,
+        image=name,
+        job=record.id,
         status=status,
         seconds=float(record.fields.get("total_time") or 0),
-        megabytes=image.stat().st_size / 1e6,
+        megabytes=request.images[name].stat().st_size / 1e6,
         cells=record.notes().get("cells"),
         reason=reason,
         files=tuple(str(file) for file in files),
-        record={"seconds": record.seconds(), **record.notes()},
+        notes={"seconds": record.seconds(), **record.notes()},
     )
 
 
 def _report(outcomes: Sequence[Outcome], output: Path, *, seconds: float, as_json: bool) -> None:
     if as_json:
-        rows = [
-            {
-                "image": o.name,
-                "job": o.job_id,
-                "status": o.status,
-                "cells": o.cells,
-                "seconds": o.seconds,
-                "reason": o.reason,
-                "files": o.files,
-                "notes": o.record,
-            }
-            for o in outcomes
-        ]
+        rows = [asdict(outcome) for outcome in outcomes]
         json.dump({"seconds": round(seconds, 3), "images": rows}, sys.stdout, indent=2)
         sys.stdout.write("\n")
         return

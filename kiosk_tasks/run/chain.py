@@ -52,7 +52,7 @@ class JobTask(LinkTask):
         fields = dict(kwargs or {})
         if "job_id" in fields or options.get("retries"):  # the job is recorded already
             return super().apply_async(args, fields, task_id=task_id, **options)
-        return submit(new_job(self.job_type, fields, job_id=task_id))
+        return submit(new_job(self.job_type, fields, job_id=task_id), **options)
 
     def run(self, **fields: Any) -> Any:
         """Run the first link; a message sent by name with parameters becomes a job first."""
@@ -77,26 +77,27 @@ class LaterTask(LinkTask):
         return run_link(self, job_id, start=self.start, stop=stop, artifact=artifact)
 
 
-def submit(job: Job) -> AsyncResult[Any]:
+def submit(job: Job, **options: Any) -> AsyncResult[Any]:
     """Write the job's record, then send its first link.
 
     In this order: a crash between the two leaves a record that can be sent again, never a message
     that nobody accounts for. A job that is recorded already is not sent a second time.
+    options: as for `Task.apply_async`.
     """
     if adapters().ledger.submit(job):
-        return send(job)
+        return send(job, **options)
     return app.AsyncResult(job.id)
 
 
-def send(job: Job) -> AsyncResult[Any]:
+def send(job: Job, **options: Any) -> AsyncResult[Any]:
     """Send a recorded job's chain of links; the last link's id and result are the job's."""
     job_type = find(job.type_name)
     settings = Settings.load()
     links = plan_links(job_type, mode=settings.links, stage_queues=settings.stage_queues)
     signatures = [_signature(job_type, job.id, link) for link in links]
     if len(signatures) == 1:
-        return signatures[0].apply_async(task_id=job.id)
-    return chain(*signatures).apply_async(task_id=job.id)
+        return signatures[0].apply_async(task_id=job.id, **options)
+    return chain(*signatures).apply_async(task_id=job.id, **options)
 
 
 def _signature(job_type: JobType[Any], job_id: str, link: Link) -> Signature[Any]:

@@ -79,7 +79,9 @@ class Plan:
         if self.flower:
             login = f"{FLOWER_USER}:{self.password}"
             values["KIOSK_FLOWER_URL"] = f"http://{login}@{self.flower.address}"
-        return values
+        # How jobs are cut into links is decided where they are submitted: everyone must agree.
+        shared = ("KIOSK_LINKS", "KIOSK_STAGE_QUEUES")
+        return values | {name: self.environ[name] for name in shared if self.environ.get(name)}
 
     @property
     def env(self) -> dict[str, str]:

@@ -186,6 +186,20 @@ def test_a_model_server_that_died_is_said_with_its_last_words(tmp_path: Path) ->
     assert psutil.wait_procs(parts, timeout=10)[1] == []
 
 
+def test_a_model_server_that_does_not_answer_is_awaited_then_named(
+    up: Shell, tmp_path: Path
+) -> None:
+    (server,) = [p for p in parts_of(up) if "kiosk_tasks.serving.server" in p.cmdline()]
+    server.suspend()
+    try:
+        code, (image,) = up.outcomes("predict", NUCLEI, "-o", tmp_path)
+    finally:
+        server.resume()
+    assert code == 1
+    assert "did not answer within 5 s" in image["reason"]
+    assert up.outcomes("predict", NUCLEI, "-o", tmp_path)[0] == 0  # the next job runs
+
+
 def running_or_dead(shell: Shell, process: subprocess.Popen[bytes]) -> bool:
     assert process.poll() is None
     return (shell.home / "stack.env").exists()
@@ -193,12 +207,47 @@ def running_or_dead(shell: Shell, process: subprocess.Popen[bytes]) -> bool:
 
 def worker_child(shell: Shell) -> int:
     """Process id of the worker's one child, which runs the jobs."""
+    (worker,) = [p for p in parts_of(shell) if "worker" in p.cmdline()]
+    (child,) = worker.children()
+    return child.pid
+
+
+def parts_of(shell: Shell) -> list[psutil.Process]:
+    """The processes of the running stack."""
     (pid,) = [
         line.removeprefix("KIOSK_STACK_PID=")
         for line in (shell.home / "stack.env").read_text().splitlines()
         if line.startswith("KIOSK_STACK_PID=")
     ]
-    parts = psutil.Process(int(pid)).children()
-    (worker,) = [p for p in parts if "worker" in p.cmdline()]
-    (child,) = worker.children()
-    return child.pid
+    return psutil.Process(int(pid)).children()
+
+
+def test_in_process_gives_the_same_files(up: Shell, tmp_path: Path) -> None:
+    one, other = tmp_path / "queue", tmp_path / "here"
+    assert up.outcomes("predict", NUCLEI, "-o", one)[0] == 0
+    assert up.outcomes("predict", NUCLEI, "--in-process", "-o", other)[0] == 0
+    for file in one.iterdir():
+        if not file.name.endswith("_job.json"):
+            assert file.read_bytes() == (other / file.name).read_bytes()
+
+
+def test_ctrl_c_cancels_what_has_not_ended(up: Shell, tmp_path: Path) -> None:
+    (server,) = [p for p in parts_of(up) if "kiosk_tasks.serving.server" in p.cmdline()]
+    server.suspend()
+    command = ("run", "predict", str(NUCLEI), "-o", str(tmp_path))
+    try:
+        with up.start(*command, log=tmp_path / "log") as process:
+            job = wait_for(lambda: newest_open(up), limit_s=60)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(30) == 130
+    finally:
+        server.resume()
+    assert json.loads(up.run("status", job, "--json").stdout)["status"] == "cancelled"
+    assert "interrupted" in (tmp_path / "log").read_text()
+
+
+def newest_open(shell: Shell) -> str | None:
+    """Id of the newest job, once a worker has it."""
+    newest = json.loads(shell.run("jobs", "-n", "1", "--json").stdout)
+    running = newest and newest[0]["status"] in ("started", "predicting")
+    return str(newest[0]["id"]) if running else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -488,6 +489,18 @@ def test_messages_carry_no_pixels_and_no_names(idle: tuple[Site, Client], mode: 
     assert (length.admitting, length.continuing, length.waiting) == (1, 0, 1)
     assert in_flight(client.ledger._redis, prefix=site.prefix) == 0
     assert client.record(result.id).status is Status.NEW
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_job_goes_on_in_a_chain_of_the_users_own(idle: tuple[Site, Client], mode: str) -> None:
+    _, client = idle
+    MODES[mode](client)
+    predict = client.task("predict")
+    after = predict.si(job_id="of-the-user", stop=1)
+    (predict.s(input_file_name="uploads/x.tif") | after).apply_async()
+    (message,) = client.waiting("predict")
+    body = json.loads(base64.b64decode(json.loads(message)["body"]))
+    assert body[2]["chain"][0]["kwargs"]["job_id"] == "of-the-user"  # the last comes first
 
 
 def test_depth_first_and_small_messages_on_the_way(idle: tuple[Site, Client]) -> None:

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kiosk_tasks.errors import ImageTooLarge, MissingObject
-from kiosk_tasks.job import ImageParams, JobType, Limits, Stage, Status, new_job, stage
+from kiosk_tasks.errors import ImageTooLarge, MissingObject, ModelMismatch
+from kiosk_tasks.job import ImageParams, JobType, Limits, Model, Stage, Status, new_job, stage
+from kiosk_tasks.ports import Signature, TensorSpec
 from kiosk_tasks.run.local import MemoryReporter
-from kiosk_tasks.stages import check_job, download, run_stages
+from kiosk_tasks.stages import check_job, download, grpc_predict, run_stages
 from kiosk_tasks.wiring import make_context
 from tests.fakes import fake_adapters, tiff_bytes
 
@@ -73,3 +74,11 @@ def test_checks_run_in_order_without_the_stages() -> None:
     ]
     check_job(steps, ctx)
     assert seen == ["a", "c"]
+
+
+def test_model_with_two_inputs_is_refused_before_any_work() -> None:
+    ctx, _ = context(key=IMAGE)
+    spec = TensorSpec("x", np.dtype(np.float32), (-1, -1, -1, 1))
+    ctx.models.signature = lambda *_: Signature("Two", 3, {"x": spec, "y": spec}, {"z": spec})
+    with pytest.raises(ModelMismatch, match=r"model Two version 3 takes 2 inputs \(x, y\)"):
+        check_job([grpc_predict(Model("Two"))], ctx)

@@ -19,6 +19,9 @@ from kiosk_tasks.stack.probes import all_of, broker_answers, http_answers, port_
 from kiosk_tasks.stack.sockets import HOST, Reservation
 
 
+MORE = {"FLOWER_PORT": "1", "KIOSK_LINKS": "stage"}
+
+
 @pytest.fixture
 def plan(tmp_path: Path) -> Iterator[Plan]:
     with ExitStack() as cleanup:
@@ -36,7 +39,12 @@ def plan(tmp_path: Path) -> Iterator[Plan]:
             model_server=model_server,
             flower=flower,
             password="secret",  # noqa: S106
-            environ={"PATH": "/bin", "KIOSK_BUCKET": "s3://other", "FLOWER_PORT": "1"},
+            environ={
+                "PATH": "/bin",
+                "KIOSK_BUCKET": "s3://other",
+                "FLOWER_PORT": "1",
+                "KIOSK_LINKS": "stage",
+            },
         )
 
 
@@ -48,6 +56,11 @@ def test_every_part_is_told_where_the_others_are(plan: Plan) -> None:
         assert part.env["KIOSK_HOME"] == str(plan.home)
         assert part.env["KIOSK_STACK_PID"] == str(os.getpid())
         assert part.env["PATH"] == "/bin"
+
+
+def test_everyone_cuts_jobs_into_links_alike(plan: Plan) -> None:
+    assert plan.values["KIOSK_LINKS"] == "stage"
+    assert "KIOSK_STAGE_QUEUES" not in plan.values
 
 
 def test_command_lines(plan: Plan) -> None:
