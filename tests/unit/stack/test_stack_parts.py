@@ -18,7 +18,6 @@ from kiosk_tasks.stack.parts import Plan, broker_part, parts_of
 from kiosk_tasks.stack.probes import all_of, broker_answers, http_answers, port_answers
 from kiosk_tasks.stack.sockets import HOST, Reservation
 
-
 MORE = {"FLOWER_PORT": "1", "KIOSK_LINKS": "stage"}
 
 
