@@ -75,7 +75,7 @@ def train(images: Sequence[RealImage], out: Path, *, plan: Plan) -> Path:
     trainer, log = _Trainer(plan), _Log(out / LOG, plan)
     for step, (image, truth) in enumerate(_ahead(mixture, plan.steps)):
         log.losses.append(trainer.step(image, truth, rate=plan.rate(step)))
-        if (step + 1) % REPORT_EVERY == 0:
+        if (step + 1) % REPORT_EVERY == 0 and step + 1 < plan.steps:
             trainer.save(out / WEIGHTS)
             log.report(step + 1)
     trainer.save(out / WEIGHTS)
@@ -101,7 +101,7 @@ class _Log:
         cpu_s = sum(os.times()[:4])
         entry = {
             "step": step,
-            "loss": round(float(np.mean(self.losses or [np.nan])), 4),
+            "loss": round(float(np.mean(self.losses)), 4),
             "minutes": round((time.monotonic() - self.started) / 60, 1),
             "cpu_minutes": round(cpu_s / 60, 1),
         }
