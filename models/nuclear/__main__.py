@@ -11,7 +11,7 @@ from pathlib import Path
 from models.nuclear.evaluate import evaluate
 from models.nuclear.export import export
 from models.nuclear.real import load_real, read_ids
-from models.nuclear.train import Plan, train
+from models.nuclear.train import train
 
 
 def main() -> None:
@@ -22,7 +22,7 @@ def main() -> None:
     options = parser.parse_args()
     validation = read_ids()
     images = [image for image in load_real(options.real) if image.identity not in validation]
-    weights = train(images, options.out, plan=Plan())
+    weights = train(images, options.out)
     export(weights, options.out / "1")
     evaluate(options.real, options.out / "1", zooms=True, scores=options.out / "scores.json")
 

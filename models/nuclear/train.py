@@ -24,10 +24,10 @@ from models.nuclear.fields import FloatImage
 from models.nuclear.network import build_network, heads_loss
 from models.nuclear.real import RealImage, load_real, read_ids
 
-__all__ = ["WEIGHTS", "Plan", "train"]
+__all__ = ["PHASES", "Plan", "train"]
 
 WEIGHTS = "average.weights.h5"  # in the output folder, float32
-LOG = "training_log.json"
+LOG = "training_log_{phase}.json"
 REPORT_EVERY = 250  # steps; the averaged weights are saved as often
 THREADS = 2
 
@@ -45,6 +45,7 @@ class Plan:
     real_share: float = 0.5  # of crops
     learning_rate: float = 2e-3
     warm_up: int = 150  # steps
+    first_step: int = 0  # of the sequence of random crops
     averaging: float = 0.998  # decay per step of the averaged weights
     weight_decay: float = 1e-4
     seed: int = 20261122
@@ -56,31 +57,34 @@ class Plan:
         return self.learning_rate * rise * fall
 
 
-def train(images: Sequence[RealImage], out: Path, *, plan: Plan) -> Path:
+#: from random weights; then a shorter cosine from the averaged ones (a warm restart, ibid.)
+PHASES = (
+    Plan(),
+    Plan(steps=1400, learning_rate=6e-4, real_share=0.6, first_step=Plan.steps),
+)
+
+
+def train(images: Sequence[RealImage], out: Path, *, phases: Sequence[Plan] = PHASES) -> Path:
     """Train from scratch; return the file of averaged weights.
 
     images: real training images only; the caller has taken the validation images out.
-    out: receives weights, log, and the cache of synthetic samples.
+    out: receives weights, logs, and the cache of synthetic samples.
     """
     out.mkdir(parents=True, exist_ok=True)
     tf.config.threading.set_intra_op_parallelism_threads(THREADS)
     tf.config.threading.set_inter_op_parallelism_threads(THREADS)
-    keras.utils.set_random_seed(plan.seed)
     keras.mixed_precision.set_global_policy("mixed_bfloat16")
-    cache = out / f"synthetic-{plan.synthetic_images}-{plan.seed}.npz"
-    synthetic = make_synthetic(cache, images, count=plan.synthetic_images, seed=plan.seed)
-    mixture = Mixture(
-        real_samples(images), synthetic, plan.real_share, plan.crop, plan.batch, plan.seed
-    )
-    trainer, log = _Trainer(plan), _Log(out / LOG, plan)
-    for step, (image, truth) in enumerate(_ahead(mixture, plan.steps)):
-        log.losses.append(trainer.step(image, truth, rate=plan.rate(step)))
-        if (step + 1) % REPORT_EVERY == 0 and step + 1 < plan.steps:
-            trainer.save(out / WEIGHTS)
-            log.report(step + 1)
-    trainer.save(out / WEIGHTS)
-    log.report(plan.steps)
-    return out / WEIGHTS
+    weights = out / WEIGHTS
+    for phase, plan in enumerate(phases):
+        keras.utils.set_random_seed(plan.seed)
+        cache = out / f"synthetic-{plan.synthetic_images}-{plan.seed}.npz"
+        synthetic = make_synthetic(cache, images, count=plan.synthetic_images, seed=plan.seed)
+        mixture = Mixture(
+            real_samples(images), synthetic, plan.real_share, plan.crop, plan.batch, plan.seed
+        )
+        trainer = _Trainer(plan, start=weights if phase else None)
+        trainer.run(mixture, weights, log=_Log(out / LOG.format(phase=phase), plan))
+    return weights
 
 
 class _Log:
@@ -116,25 +120,31 @@ class _Log:
 class _Trainer:
     """The network, its optimiser, and the running average of its weights."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, *, start: Path | None) -> None:
+        self.plan = plan
         self.network = build_network()
+        if start:
+            self.network.load_weights(start)
         self.optimiser = keras.optimizers.AdamW(
             plan.learning_rate, weight_decay=plan.weight_decay, clipnorm=1.0
         )
         self.averages = [tf.Variable(weight, trainable=False) for weight in self.network.weights]
-        self.averaging = plan.averaging
         self._compiled = tf.function(self._step)
-        self._steps = 0
 
-    def step(self, image: np.ndarray, truth: np.ndarray, *, rate: float) -> float:
-        """Take one step; return the loss."""
-        self.optimiser.learning_rate.assign(rate)
-        # early on, average over the little there is
-        decay = min(self.averaging, (1 + self._steps) / (10 + self._steps))
-        self._steps += 1
-        return float(self._compiled(image, truth, tf.constant(decay, tf.float32)))
+    def run(self, mixture: Mixture, weights: Path, *, log: _Log) -> None:
+        """Take all steps of the plan, saving the averaged weights now and then."""
+        for step, (image, truth) in enumerate(_ahead(mixture, self.plan)):
+            self.optimiser.learning_rate.assign(self.plan.rate(step))
+            # early on, average over the little there is
+            decay = min(self.plan.averaging, (1 + step) / (10 + step))
+            log.losses.append(float(self._compiled(image, truth, tf.constant(decay, tf.float32))))
+            if (step + 1) % REPORT_EVERY == 0 and step + 1 < self.plan.steps:
+                self._save(weights)
+                log.report(step + 1)
+        self._save(weights)
+        log.report(self.plan.steps)
 
-    def save(self, path: Path) -> None:
+    def _save(self, path: Path) -> None:
         """Save the averaged weights."""
         current = self.network.get_weights()
         self.network.set_weights([average.numpy() for average in self.averages])
@@ -151,15 +161,15 @@ class _Trainer:
         return loss
 
 
-def _ahead(mixture: Mixture, steps: int, *, depth: int = 6) -> Iterator[Batch]:
+def _ahead(mixture: Mixture, plan: Plan, *, depth: int = 6) -> Iterator[Batch]:
     """Draw batches in another process, a few ahead of their use, in order."""
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, spawn, initializer=_keep, initargs=(mixture,)) as pool:
         waiting: deque[Future[Batch]] = deque()
-        for step in range(steps):
-            while len(waiting) < depth and step + len(waiting) < steps:
-                waiting.append(pool.submit(_draw, step + len(waiting)))
-            yield waiting.popleft().result()
+        for step in range(plan.first_step, plan.first_step + plan.steps + depth):
+            if len(waiting) == depth:
+                yield waiting.popleft().result()
+            waiting.append(pool.submit(_draw, step))
 
 
 def _keep(mixture: Mixture) -> None:
@@ -179,27 +189,19 @@ def main() -> None:
         "--real", type=Path, required=True, help="archive of real images, see README"
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for weights, log and cache")
-    parser.add_argument("--steps", type=int, default=Plan.steps)
-    parser.add_argument("--synthetic-images", type=int, default=Plan.synthetic_images)
-    parser.add_argument("--real-share", type=float, default=Plan.real_share)
     parser.add_argument(
         "--without", default="", help="leave out acquisitions that start so, comma list"
     )
     options = parser.parse_args()
-    plan = Plan(
-        steps=options.steps,
-        synthetic_images=options.synthetic_images,
-        real_share=options.real_share,
-    )
-    held_out = read_ids()
+    validation = read_ids()
     left_out = tuple(filter(None, options.without.split(",")))
     images = [
         image
         for image in load_real(options.real)
-        if image.identity not in held_out
+        if image.identity not in validation
         and not (left_out and image.acquisition.startswith(left_out))
     ]
-    train(images, options.out, plan=plan)
+    train(images, options.out)
 
 
 if __name__ == "__main__":

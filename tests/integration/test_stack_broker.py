@@ -136,10 +136,10 @@ def test_progress_is_told(tmp_path: Path) -> None:
 
 
 def test_dead_broker_ends_the_wait_with_its_log(tmp_path: Path) -> None:
+    before = set(psutil.Process().children())
     with small_stack(tmp_path) as stack:
-        (broker,) = (
-            child for child in psutil.Process().children() if child.name() == "valkey-server"
-        )
+        ours = set(psutil.Process().children()) - before
+        (broker,) = (child for child in ours if child.name() == "valkey-server")
         broker.kill()
         with pytest.raises(PartDied, match=r"(?s)The broker was ended by SIGKILL.*Ready to accept"):
             stack.wait()

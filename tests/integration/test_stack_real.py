@@ -27,13 +27,14 @@ def get(url: str, *, login: str | None = None) -> bytes:
 
 def test_every_part_answers_and_none_is_left(tmp_path: Path) -> None:
     events: list[tuple[str, State]] = []
+    before = set(psutil.Process().children(recursive=True))
     with Stack(
         tmp_path,
         queues=["predict"],
         concurrency=1,
         on_event=lambda part, state: events.append((part, state)),
     ) as stack:
-        family = psutil.Process().children(recursive=True)
+        family = set(psutil.Process().children(recursive=True)) - before
         with grpc.insecure_channel(stack.values["KIOSK_MODEL_SERVER"]) as channel:
             grpc.channel_ready_future(channel).result(timeout=10)
 
