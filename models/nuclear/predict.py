@@ -11,7 +11,13 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from kiosk_tasks.imaging.intensity import normalise_percentiles
-from kiosk_tasks.imaging.labels import Labels, WatershedParams, deep_watershed, resize_labels
+from kiosk_tasks.imaging.labels import (
+    Labels,
+    WatershedParams,
+    deep_watershed,
+    relabel,
+    resize_labels,
+)
 from kiosk_tasks.imaging.scale import resize
 
 __all__ = ["Heads", "Recipe", "Segmenter"]
@@ -28,15 +34,22 @@ class Heads:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How heads become labels."""
+    """How heads become labels; the values are those that `tune` liked."""
 
     inner_share: float = 0.5  # of the blend of inner and outer distance in which maxima are sought
-    watershed: WatershedParams = field(default_factory=WatershedParams)
+    least_foreground: float = 0.7  # objects of a lower mean foreground are removed
+    watershed: WatershedParams = field(
+        default_factory=lambda: WatershedParams(maxima_depth=0.06, interior_threshold=0.55)
+    )
 
     def __call__(self, heads: Heads) -> Labels:
         """Label nuclei; returns (Y, X) int32."""
         maxima = self.inner_share * heads.inner + (1 - self.inner_share) * heads.outer
-        return deep_watershed(maxima, heads.foreground, params=self.watershed)
+        labels = deep_watershed(maxima, heads.foreground, params=self.watershed)
+        areas = np.bincount(labels.ravel())
+        sums = np.bincount(labels.ravel(), heads.foreground.ravel())
+        kept = sums >= self.least_foreground * areas
+        return relabel(np.where(kept[labels], labels, 0))
 
 
 class Segmenter:

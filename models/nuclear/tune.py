@@ -24,10 +24,10 @@ from models.nuclear.synth import draw_image
 __all__ = ["Case", "rank_recipes"]
 
 GRID = {
-    "inner_share": (0.0, 0.25, 0.5, 0.75),
-    "maxima_depth": (0.03, 0.05, 0.08, 0.12),
-    "maxima_smooth": (1.0,),
-    "interior_threshold": (0.4, 0.5, 0.6),
+    "inner_share": (0.25, 0.5, 0.6),
+    "least_foreground": (0.0, 0.7, 0.75),
+    "maxima_depth": (0.05, 0.06, 0.08),
+    "interior_threshold": (0.5, 0.55, 0.6),
 }
 SYNTHETIC_SEED = 990_000_000  # far from the seeds of training
 
@@ -43,11 +43,9 @@ class Case:
 def rank_recipes(groups: Sequence[Sequence[Case]]) -> list[tuple[float, Recipe, list[Counts]]]:
     """Score every recipe of the grid; best mean over the groups first."""
     ranked = []
-    for inner_share, depth, smooth, threshold in product(*GRID.values()):
-        watershed = WatershedParams(
-            maxima_depth=depth, maxima_smooth=smooth, interior_threshold=threshold
-        )
-        recipe = Recipe(inner_share, watershed)
+    for inner_share, least_foreground, depth, threshold in product(*GRID.values()):
+        watershed = WatershedParams(maxima_depth=depth, interior_threshold=threshold)
+        recipe = Recipe(inner_share, least_foreground, watershed)
         pooled = [
             sum((count_matches(case.truth, recipe(case.heads)) for case in group), Counts())
             for group in groups
