@@ -22,10 +22,22 @@ from kiosk_tasks.job import Context, ImageParams, Model, Stage, Status
 from kiosk_tasks.outputs import archive, output_files, stem_of
 from kiosk_tasks.ports import Signature
 
-__all__ = ["Refine", "check_job", "download", "grpc_predict", "run_stages", "served", "upload"]
+__all__ = [
+    "Predict",
+    "Strategy",
+    "check_job",
+    "download",
+    "grpc_predict",
+    "run_stages",
+    "served",
+    "upload",
+]
 
-Refine = Callable[[Heads, Context[Any]], Tiles | None]
-"""Looks at a first prediction and returns tiles to predict again, or None when it will do."""
+Predict = Callable[[Tiles], Heads]
+"""Sends tiles to the model server and returns its stitched heads."""
+
+Strategy = Callable[[Predict, Tiles, Context[Any]], Heads]
+"""Predicts as often as it takes: at several scales, say."""
 
 
 def run_stages(stages: Sequence[Stage], value: Any, ctx: Context[Any]) -> Any:
@@ -75,18 +87,16 @@ def download(_: None, ctx: Context[ImageParams]) -> Image:
     return image
 
 
-def grpc_predict(model: Model, *, refine: Refine | None = None) -> Stage:
+def grpc_predict(model: Model, *, strategy: Strategy | None = None) -> Stage:
     """Return the stage that sends tiles to the model server and stitches what comes back.
 
     model: used where the job names none.
-    refine: may ask for a second prediction, of other tiles, after it saw the first.
+    strategy: predicts more than once where that pays; without one, each tile is sent once.
     """
 
     def predict(tiles: Tiles, ctx: Context[Any]) -> Heads:
-        signature = served(model, ctx)
-        heads = _predict(tiles, signature, ctx)
-        again = refine(heads, ctx) if refine else None
-        return heads if again is None else _predict(again, signature, ctx)
+        session = _Session(served(model, ctx), ctx)
+        return strategy(session.predict, tiles, ctx) if strategy else session.predict(tiles)
 
     def check(ctx: Context[Any]) -> None:
         signature = served(model, ctx)
@@ -114,24 +124,32 @@ def upload(result: Any, ctx: Context[Any]) -> dict[str, str]:
     return {"output_file_name": key, "output_url": ctx.storage.url(key)}
 
 
-def _predict(tiles: Tiles, signature: Signature, ctx: Context[Any]) -> Heads:
-    layout = tiles.layout
-    input_name = _input_name(signature)
-    ctx.report.progress(0, len(layout))
+class _Session:
+    """The predictions of one job: progress counts the tiles of all of them."""
 
-    def batches() -> Iterator[dict[str, NDArray[Any]]]:
-        for batch in iter_tiles(tiles.plane, layout, batch=ctx.limits.max_batch):
-            yield {input_name: batch}
+    def __init__(self, signature: Signature, ctx: Context[Any]) -> None:
+        self._signature = signature
+        self._input = _input_name(signature)
+        self._ctx = ctx
+        self._done = 0
+        self._total = 0
 
-    stitchers = {name: Stitcher(layout) for name in signature.outputs}
-    done = 0
-    for reply in ctx.models.predict(signature, batches()):
-        for name, stitcher in stitchers.items():
-            stitcher.add(reply[name])
-        done += len(next(iter(reply.values())))
-        ctx.report.progress(done, len(layout))
-    planes = {name: stitcher.plane() for name, stitcher in stitchers.items()}
-    return Heads(planes=planes, scale=tiles.scale, image=tiles.image)
+    def predict(self, tiles: Tiles) -> Heads:
+        """Send the tiles in batches, several in flight; stitch the replies as they come."""
+        layout = tiles.layout
+        self._total += len(layout)
+        stitchers = {name: Stitcher(layout) for name in self._signature.outputs}
+        for reply in self._ctx.models.predict(self._signature, self._batches(tiles)):
+            for name, stitcher in stitchers.items():
+                stitcher.add(reply[name])
+            self._done += len(next(iter(reply.values())))
+            self._ctx.report.progress(self._done, self._total)
+        planes = {name: stitcher.plane() for name, stitcher in stitchers.items()}
+        return Heads(planes=planes, scale=tiles.scale, image=tiles.image)
+
+    def _batches(self, tiles: Tiles) -> Iterator[dict[str, NDArray[Any]]]:
+        for batch in iter_tiles(tiles.plane, tiles.layout, batch=self._ctx.limits.max_batch):
+            yield {self._input: batch}
 
 
 def _input_name(signature: Signature) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,10 @@ from PIL import Image as Pillow
 from kiosk_tasks.errors import InvalidParameter
 from kiosk_tasks.imaging.labels import remove_border
 
-__all__ = ["median_diameter", "resize", "scale_factor", "scaled_shape"]
+__all__ = ["agreed_diameter", "median_diameter", "resize", "scale_factor", "scaled_shape"]
 
 _LARGEST_FACTOR = 10.0
+_TOLERANCE = 0.3  # natural logarithm: estimates within a factor of 1.35 agree
 _ENOUGH = 10  # whole cells from which on those at the border are left out
 
 
@@ -72,3 +74,22 @@ def median_diameter(labels: NDArray[Any]) -> float | None:
     if not len(areas):
         return None
     return float(2 * np.sqrt(np.median(areas) / np.pi))
+
+
+def agreed_diameter(estimates: Sequence[float]) -> float | None:
+    """Return the diameter on which predictions at several scales agree, px.
+
+    estimates: of the same image, in its own pixels, the finest scale first.
+    Returns the geometric mean of the largest group around one estimate, the finest where groups
+    are equally large; None if there is no estimate.
+
+    At scales where a network knows the nuclei the estimates agree; where nuclei are too large for
+    it they fall apart, where they are too small they merge, each time by another amount. Measured
+    on 65 zoomed versions of ten validation images (diameters of 4 to 223 px): within a factor of
+    1.35 of the truth in 64, within 1.2 in 61.
+    """
+    if not estimates:
+        return None
+    logs = np.log(np.asarray(estimates, np.float64))
+    near = np.abs(logs[:, np.newaxis] - logs[np.newaxis, :]) < _TOLERANCE
+    return float(np.exp(logs[near[near.sum(axis=1).argmax()]].mean()))

@@ -18,17 +18,25 @@ from kiosk_tasks.imaging.labels import (
     remove_small,
     resize_labels,
 )
-from kiosk_tasks.imaging.scale import median_diameter, resize, scale_factor
+from kiosk_tasks.imaging.scale import agreed_diameter, median_diameter, resize, scale_factor
 from kiosk_tasks.imaging.tiling import TileLayout
 from kiosk_tasks.imaging.values import Heads, Scale, Segmentation, Tiles
 from kiosk_tasks.job import Context, ImageParams, JobType, Model
-from kiosk_tasks.stages import download, grpc_predict, served, upload
+from kiosk_tasks.stages import Predict, download, grpc_predict, served, upload
 
 MODEL = Model("NuclearSegmentation", axes="YXC", tile=512, mpp=0.65)
 OVERLAP = 128  # px; a stride of 0.75 tiles, as the published DeepCell applications use
 
-DIAMETER = 20.0  # px; a nucleus of 13 µm at the model's pixel size
-DIAMETERS = (10.0, 60.0)  # px; the model is good for nuclei in this range without rescaling
+# The model's range, measured by zooming validation images (models/nuclear/README.md).
+DIAMETER = 24.0  # px; nuclei of this size are found best
+DIAMETERS = (9.0, 48.0)  # px; within it rescaling gains nothing
+PLAUSIBLE = (5.0, 70.0)  # px; what is found outside of it says nothing about the diameter
+LARGEST_FACTOR = 3.0  # more only blurs
+
+COARSER_VIEWS = (1 / 2, 1 / 4, 1 / 8)
+SMALLEST_VIEW = 24  # px; a side shorter than that shows too little
+AGREEMENT = 1.2  # estimates within this factor need no third opinion
+FEWEST = 3  # nuclei; fewer are no estimate
 
 NUCLEI = WatershedParams()
 
@@ -54,18 +62,24 @@ def preprocess(image: Image, ctx: Context[PredictParams]) -> Tiles:
     return _tiles(plane, _known_scale(plane, ctx.params), ctx)
 
 
-def rescale_if_unusual(heads: Heads, ctx: Context[PredictParams]) -> Tiles | None:
-    """Return the image at another scale if its pixel size is unknown and its nuclei are unusual.
+def predict_at_a_fitting_scale(
+    predict: Predict, tiles: Tiles, ctx: Context[PredictParams]
+) -> Heads:
+    """Predict; where the pixel size is unknown, find the nuclei's diameter and mind it.
 
-    The first prediction tells the nuclei's diameter; one far from what the model was trained on
-    is worth a second prediction at the scale where it is `DIAMETER`.
+    Coarser views are predicted too, until they agree on the diameter: the first halves each side,
+    so they cost a third of the first prediction at most. Only nuclei of a diameter that the model
+    is not good for are predicted once more, at the scale where they are `DIAMETER`.
     """
-    if heads.scale.measured:
-        return None
-    diameter = median_diameter(_label(heads))
+    heads = predict(tiles)
+    if tiles.scale.measured:
+        return heads
+    diameter = _diameter(heads, predict, ctx)
+    ctx.report.note(diameter=diameter and round(diameter, 1))
     if diameter is None or DIAMETERS[0] <= diameter <= DIAMETERS[1]:
-        return None
-    return _tiles(heads.image, Scale(DIAMETER / diameter, measured=True), ctx)
+        return heads
+    factor = min(DIAMETER / diameter, LARGEST_FACTOR)
+    return predict(_tiles(tiles.image, Scale(factor, measured=True), ctx))
 
 
 def postprocess(heads: Heads, ctx: Context[PredictParams]) -> Segmentation:
@@ -73,8 +87,32 @@ def postprocess(heads: Heads, ctx: Context[PredictParams]) -> Segmentation:
     image = heads.image
     labels = resize_labels(_label(heads), image.data.shape)
     labels = relabel(remove_small(labels, min_area=ctx.params.min_size))
-    ctx.report.note(cells=int(labels.max(initial=0)))
+    ctx.report.note(cells=int(labels.max(initial=0)), scale=round(heads.scale.factor, 6))
     return Segmentation(labels=LabelImage(labels, image.mpp), image=image)
+
+
+def _diameter(heads: Heads, predict: Predict, ctx: Context[PredictParams]) -> float | None:
+    """Return the nuclei's diameter in image pixels; None if there are none to be seen."""
+    estimates = _estimate(heads)
+    for factor in COARSER_VIEWS:
+        if min(heads.image.data.shape) * factor < SMALLEST_VIEW:
+            break
+        view = _tiles(heads.image, Scale(factor, measured=False), ctx)
+        coarser = _estimate(predict(view))
+        if factor == COARSER_VIEWS[0] and estimates and coarser:
+            one, other = estimates[0], coarser[0]
+            if max(one, other) < AGREEMENT * min(one, other):
+                return one
+        estimates += coarser
+    return agreed_diameter(estimates)
+
+
+def _estimate(heads: Heads) -> list[float]:
+    """Return the median diameter in image pixels, if what was found can be trusted."""
+    labels = _label(heads)
+    diameter = median_diameter(labels)
+    seen = diameter is not None and PLAUSIBLE[0] <= diameter <= PLAUSIBLE[1]
+    return [diameter / heads.scale.factor] if diameter and seen and labels.max() >= FEWEST else []
 
 
 def _pick_plane(image: Image, ctx: Context[PredictParams]) -> Image:
@@ -97,7 +135,6 @@ def _known_scale(image: Image, params: PredictParams) -> Scale:
 
 
 def _tiles(image: Image, scale: Scale, ctx: Context[Any]) -> Tiles:
-    ctx.report.note(scale=round(scale.factor, 6))
     plane = normalise_percentiles(resize(image.data, scale.factor))[..., np.newaxis]
     height, width = plane.shape[:2]
     tile = _tile_side(max(height, width), ctx)
@@ -134,7 +171,7 @@ job_type = JobType(
     stages=(
         download,
         preprocess,
-        grpc_predict(MODEL, refine=rescale_if_unusual),
+        grpc_predict(MODEL, strategy=predict_at_a_fitting_scale),
         postprocess,
         upload,
     ),

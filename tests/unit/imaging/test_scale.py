@@ -5,7 +5,13 @@ import pytest
 
 from kiosk_tasks.errors import InvalidParameter
 from kiosk_tasks.imaging.labels import relabel
-from kiosk_tasks.imaging.scale import median_diameter, resize, scale_factor, scaled_shape
+from kiosk_tasks.imaging.scale import (
+    agreed_diameter,
+    median_diameter,
+    resize,
+    scale_factor,
+    scaled_shape,
+)
 from tests.synthetic import draw_discs
 
 
@@ -60,3 +66,20 @@ def test_cells_at_the_border_count_where_there_are_few_others() -> None:
     labels[:20, :20] = 1
     labels[30:34, 30:34] = 2
     assert median_diameter(labels) == pytest.approx(2 * np.sqrt((400 + 16) / 2 / np.pi))
+
+
+@pytest.mark.parametrize(
+    ("estimates", "expected"),
+    [
+        ([30.0], 30.0),
+        ([30.0, 31.0, 80.0], 30.5),
+        ([13.0, 51.0, 139.0, 140.0], 139.5),  # fragments at the two finest scales
+        ([22.0, 80.0], 22.0),  # no agreement: the finest view counts
+    ],
+)
+def test_the_diameter_on_which_scales_agree(estimates: list[float], expected: float) -> None:
+    assert agreed_diameter(estimates) == pytest.approx(expected, rel=0.01)
+
+
+def test_no_estimate_is_no_diameter() -> None:
+    assert agreed_diameter([]) is None

@@ -95,27 +95,35 @@ def test_known_pixel_size_rescales(tmp_path: Path) -> None:
 
 def test_given_diameter_rescales(tmp_path: Path) -> None:
     result = Result(tiff_bytes(disc((240, 240), 60, 20)), {"diameter": 40}, tmp_path)
-    assert result.notes["scale"] == 0.5
+    assert result.notes["scale"] == pytest.approx(24 / 40)
     assert len(result.models.shapes) == 1
 
 
 def test_unusual_nuclei_of_unknown_size_are_predicted_again(tmp_path: Path) -> None:
     result = Result(tiff_bytes(disc((480, 480), 120, 40)), {}, tmp_path)
-    assert len(result.models.shapes) == 2
-    assert result.notes["scale"] == pytest.approx(0.25, rel=0.05)
+    assert result.notes["diameter"] == pytest.approx(80, rel=0.05)
+    assert result.notes["scale"] == pytest.approx(24 / 80, rel=0.05)
+    assert {shape[1] for shape in result.models.shapes} == {512, 256, 128, 64, 192}
     assert result.labels.max() == 16
     assert result.labels.shape == (480, 480)
 
 
-def test_usual_nuclei_and_none_at_all_are_predicted_once(tmp_path: Path) -> None:
-    assert len(Result(tiff_bytes(disc((240, 240), 60, 10)), {}, tmp_path).models.shapes) == 1
+def test_usual_nuclei_need_one_coarser_view_to_be_sure(tmp_path: Path) -> None:
+    result = Result(tiff_bytes(disc((240, 240), 60, 10)), {}, tmp_path)
+    assert [shape[1] for shape in result.models.shapes] == [256, 128]
+    assert result.notes["scale"] == 1
+    assert result.labels.max() == 16
+
+
+def test_nothing_seen_at_any_scale_is_no_error(tmp_path: Path) -> None:
     dim = FakeModelServer(
         answer=lambda images: dict.fromkeys(
             ("inner_distance", "outer_distance", "foreground"), np.zeros_like(images)
         )
     )
     result = Result(tiff_bytes(disc((240, 240), 60, 10)), {}, tmp_path, models=dim)
-    assert len(dim.shapes) == 1
+    assert [shape[1] for shape in dim.shapes] == [256, 128, 64, 64]
+    assert result.notes["diameter"] is None
     assert result.labels.max() == 0
     assert result.notes["cells"] == 0
 
@@ -130,7 +138,7 @@ def test_tiles_are_batched(tmp_path: Path) -> None:
 
 def test_tile_that_the_model_insists_on(tmp_path: Path) -> None:
     models = FakeModelServer(tile=256)
-    Result(tiff_bytes(disc((100, 120), 40, 9)), {}, tmp_path, models=models)
+    Result(tiff_bytes(disc((100, 120), 40, 9)), {"mpp": 0.65}, tmp_path, models=models)
     assert models.shapes == [(1, 256, 256, 1)]
 
 
