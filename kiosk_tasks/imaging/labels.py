@@ -21,6 +21,7 @@ __all__ = [
     "fill_label_holes",
     "relabel",
     "remove_border",
+    "remove_faint",
     "remove_small",
     "resize_labels",
 ]
@@ -69,6 +70,7 @@ class WatershedParams:
     interior_threshold: float = 0.5  #: foreground is where the interior is above this value
     interior_smooth: float = 0.0  #: sigma of the Gaussian over the interior, px; 0 for none
     flood: Literal["maxima", "interior"] = "maxima"  #: what the watershed floods, peaks first
+    least_interior: float = 0.0  #: cells whose mean interior is lower are removed
     min_area: int = 15  #: smaller cells are removed, px²
     hole_area: int = 15  #: holes in a cell up to this size are filled, px²
     exclude_border: bool = False  #: remove cells that touch the border of the image
@@ -125,7 +127,8 @@ def deep_watershed(
     labels = watershed(  # type: ignore[no-untyped-call]
         -landscape, markers, mask=foreground
     )
-    return _tidy(labels.astype(np.int32, copy=False), params)
+    labels = remove_faint(labels.astype(np.int32, copy=False), inside, params.least_interior)
+    return _tidy(labels, params)
 
 
 def relabel(labels: NDArray[Any]) -> Labels:
@@ -152,6 +155,17 @@ def remove_small(labels: NDArray[Any], min_area: int) -> Labels:
     """
     kept = np.bincount(labels.ravel(), minlength=1) >= min_area
     return _keep(labels, kept)
+
+
+def remove_faint(labels: NDArray[Any], interior: NDArray[Any], least_mean: float) -> Labels:
+    """Remove cells inside of which the network was not sure; the others keep their numbers.
+
+    labels: any shape, integer, none below 0 and 1..n with few gaps (see `relabel`).
+    interior: of the same shape; cells of a mean below `least_mean` go.
+    """
+    areas = np.bincount(labels.ravel(), minlength=1)
+    sums = np.bincount(labels.ravel(), interior.ravel(), minlength=1)
+    return _keep(labels, sums >= least_mean * areas)
 
 
 def remove_border(labels: NDArray[Any]) -> Labels:

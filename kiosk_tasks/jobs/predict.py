@@ -38,7 +38,8 @@ SMALLEST_VIEW = 24  # px; a side shorter than that shows too little
 AGREEMENT = 1.2  # estimates within this factor need no third opinion
 FEWEST = 3  # nuclei; fewer are no estimate
 
-NUCLEI = WatershedParams()
+# Chosen on training and synthetic images (models/nuclear/README.md).
+NUCLEI = WatershedParams(maxima_depth=0.06, interior_threshold=0.55, least_interior=0.7)
 
 
 class PredictParams(ImageParams):

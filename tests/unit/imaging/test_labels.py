@@ -18,6 +18,7 @@ from kiosk_tasks.imaging.labels import (
     fill_label_holes,
     relabel,
     remove_border,
+    remove_faint,
     remove_small,
     resize_labels,
 )
@@ -164,3 +165,10 @@ def test_label_image_is_int32_and_checked() -> None:
         LabelImage(np.ones((3, 4, 5), np.int32))
     with pytest.raises(InvalidAxes):
         LabelImage(np.ones((3, 4), np.int32), axes="XY")
+
+
+def test_cells_of_which_the_network_is_not_sure_are_removed() -> None:
+    labels = np.array([[1, 1, 0, 2, 2, 3]], np.int32)
+    interior = np.array([[0.9, 0.8, 0.1, 0.9, 0.4, 0.75]], np.float32)
+    assert remove_faint(labels, interior, 0.7).tolist() == [[1, 1, 0, 0, 0, 3]]
+    assert remove_faint(labels, interior, 0.0).tolist() == labels.tolist()
