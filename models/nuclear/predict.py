@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
 from kiosk_tasks.imaging.intensity import normalise_percentiles
-from kiosk_tasks.imaging.labels import (
-    Labels,
-    WatershedParams,
-    deep_watershed,
-    relabel,
-    resize_labels,
-)
+from kiosk_tasks.imaging.labels import Labels, WatershedParams, deep_watershed, resize_labels
 from kiosk_tasks.imaging.scale import resize
+from kiosk_tasks.jobs.predict import NUCLEI
 
 __all__ = ["Heads", "Recipe", "Segmenter"]
 
@@ -34,22 +28,15 @@ class Heads:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How heads become labels; the values are those that `tune` liked."""
+    """How heads become labels; the defaults are the product's."""
 
     inner_share: float = 0.5  # of the blend of inner and outer distance in which maxima are sought
-    least_foreground: float = 0.7  # objects of a lower mean foreground are removed
-    watershed: WatershedParams = field(
-        default_factory=lambda: WatershedParams(maxima_depth=0.06, interior_threshold=0.55)
-    )
+    watershed: WatershedParams = NUCLEI
 
     def __call__(self, heads: Heads) -> Labels:
         """Label nuclei; returns (Y, X) int32."""
         maxima = self.inner_share * heads.inner + (1 - self.inner_share) * heads.outer
-        labels = deep_watershed(maxima, heads.foreground, params=self.watershed)
-        areas = np.bincount(labels.ravel())
-        sums = np.bincount(labels.ravel(), heads.foreground.ravel())
-        kept = sums >= self.least_foreground * areas
-        return relabel(np.where(kept[labels], labels, 0))
+        return deep_watershed(maxima, heads.foreground, params=self.watershed)
 
 
 class Segmenter:

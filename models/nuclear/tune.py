@@ -25,7 +25,7 @@ __all__ = ["Case", "rank_recipes"]
 
 GRID = {
     "inner_share": (0.25, 0.5, 0.6),
-    "least_foreground": (0.0, 0.7, 0.75),
+    "least_interior": (0.0, 0.7, 0.75),
     "maxima_depth": (0.05, 0.06, 0.08),
     "interior_threshold": (0.5, 0.55, 0.6),
 }
@@ -43,9 +43,11 @@ class Case:
 def rank_recipes(groups: Sequence[Sequence[Case]]) -> list[tuple[float, Recipe, list[Counts]]]:
     """Score every recipe of the grid; best mean over the groups first."""
     ranked = []
-    for inner_share, least_foreground, depth, threshold in product(*GRID.values()):
-        watershed = WatershedParams(maxima_depth=depth, interior_threshold=threshold)
-        recipe = Recipe(inner_share, least_foreground, watershed)
+    for inner_share, least_interior, depth, threshold in product(*GRID.values()):
+        watershed = WatershedParams(
+            maxima_depth=depth, interior_threshold=threshold, least_interior=least_interior
+        )
+        recipe = Recipe(inner_share, watershed)
         pooled = [
             sum((count_matches(case.truth, recipe(case.heads)) for case in group), Counts())
             for group in groups
