@@ -8,6 +8,9 @@ IMAGE ?= samples/nuclei_512.tif
 # Bytecode makes each start of a worker or a model server seconds shorter.
 unexport PYTHONDONTWRITEBYTECODE
 
+# Certificates of the system, so that networks with an authority of their own work, too.
+export UV_SYSTEM_CERTS ?= true
+
 # uv as found, or one in a folder of its own; never the system's packages.
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 
