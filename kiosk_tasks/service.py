@@ -17,7 +17,17 @@ from kiosk_tasks.jobs import find
 from kiosk_tasks.ledger import Record
 from kiosk_tasks.wiring import adapters
 
-__all__ = ["cancel", "fetch", "forget_files", "newest", "status", "submit", "submit_file", "watch"]
+__all__ = [
+    "cancel",
+    "consumers",
+    "fetch",
+    "forget_files",
+    "newest",
+    "status",
+    "submit",
+    "submit_file",
+    "watch",
+]
 
 _POLL_S = 0.1
 
@@ -67,6 +77,13 @@ def cancel(job_id: str) -> bool:
     outside.workspace.clear(job_id)
     _chain().app.backend.store_result(job_id, Cancelled(reason), "FAILURE")
     return True
+
+
+def consumers() -> dict[str, int]:
+    """Return how many workers consume each queue, of those that answer within a second."""
+    answers = _chain().app.control.inspect(timeout=1.0).active_queues() or {}
+    names = [queue["name"] for queues in answers.values() for queue in queues]
+    return {name: names.count(name) for name in sorted(set(names))}
 
 
 def watch(job_ids: Collection[str]) -> Iterator[Record | None]:

@@ -28,6 +28,9 @@ JobId = Annotated[str, typer.Argument(help="The job's id.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
+_FIRST = ("original_name", "job_type", "status", "progress", "reason", "output_url", "total_time")
+
+
 def add_commands(app: typer.Typer) -> None:
     """Add the commands to the application."""
     for command in (up, status, jobs, cancel, fetch, models, doctor):
@@ -71,8 +74,9 @@ def status(job: JobId, as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps(dict(record.fields), indent=2))
         return
-    for name, value in record.fields.items():
-        typer.echo(f"{name:>20}  {value}")
+    first = [name for name in _FIRST if name in record.fields]
+    for name in (*first, *sorted(record.fields.keys() - set(first))):
+        typer.echo(f"{name:>20}  {record.fields[name]}")
 
 
 def jobs(

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import redis
 
+from kiosk_tasks import service
 from kiosk_tasks.errors import KioskError
 from kiosk_tasks.jobs import job_types
 from kiosk_tasks.run.links import queue_names
@@ -66,6 +67,7 @@ def _broker(settings: Settings) -> list[Finding]:
         ]
     return [
         Finding(True, f"broker {where} answers"),
+        *_workers(settings),
         Finding(
             persistent,
             "broker writes every change to disk"
@@ -78,6 +80,20 @@ def _broker(settings: Settings) -> list[Finding]:
             if policy == "noeviction"
             else f"broker evicts keys ({policy}), jobs can vanish; set it to noeviction.",
         ),
+    ]
+
+
+def _workers(settings: Settings) -> list[Finding]:
+    consumed = service.consumers()
+    return [
+        Finding(True, f"queue {queue} is consumed by {consumed[queue]} worker(s)")
+        if queue in consumed
+        else Finding(
+            False,
+            f"no worker consumes the queue {queue}, jobs on it wait; "
+            f"start one: celery -A kiosk_tasks worker -Q {queue}",
+        )
+        for queue in queue_names(job_types(), settings.stage_queues)
     ]
 
 

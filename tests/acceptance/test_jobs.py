@@ -68,6 +68,13 @@ def test_models_and_doctor(up: Shell) -> None:
     doctor = up.run("doctor")
     assert doctor.returncode == 0, doctor.stdout
     assert "broker writes every change to disk" in doctor.stdout
+    assert "queue predict is consumed by 1 worker(s)" in doctor.stdout
+
+
+def test_doctor_names_a_queue_that_nobody_consumes(up: Shell) -> None:
+    doctor = Shell(up.home, {"KIOSK_STAGE_QUEUES": '{"postprocess": "cpu"}'}).run("doctor")
+    assert doctor.returncode == 1
+    assert "celery -A kiosk_tasks worker -Q cpu" in doctor.stdout
 
 
 def test_doctor_without_a_stack_says_what_to_do(shell: Shell) -> None:

@@ -288,3 +288,11 @@ def test_reporter_learns_that_another_run_has_the_job(ledger: Ledger, claimed: C
     ledger.claim(claimed.job_id, stage_index=0)
     with pytest.raises(ClaimLost):
         report.note(a=1)
+
+
+def test_attempts_count_the_runs_of_one_link(ledger: Ledger) -> None:
+    submitted = job()
+    ledger.submit(submitted)
+    for stage_index, attempts in ((0, 1), (0, 2), (2, 1), (2, 2)):
+        assert ledger.claim(submitted.id, stage_index=stage_index)
+        assert ledger.record(submitted.id).fields["attempts"] == str(attempts)
