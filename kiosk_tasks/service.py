@@ -15,6 +15,8 @@ from kiosk_tasks.errors import Cancelled
 from kiosk_tasks.job import Job, Status, new_job
 from kiosk_tasks.jobs import find
 from kiosk_tasks.ledger import Record
+from kiosk_tasks.run.links import plan_links
+from kiosk_tasks.settings import Settings
 from kiosk_tasks.wiring import adapters
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "status",
     "submit",
     "submit_file",
+    "unconsumed",
     "watch",
 ]
 
@@ -84,6 +87,13 @@ def consumers() -> dict[str, int]:
     answers = _chain().app.control.inspect(timeout=1.0).active_queues() or {}
     names = [queue["name"] for queues in answers.values() for queue in queues]
     return {name: names.count(name) for name in sorted(set(names))}
+
+
+def unconsumed(type_name: str) -> list[str]:
+    """Return the queues that a job of this type passes through and no worker consumes."""
+    settings = Settings.load()
+    links = plan_links(find(type_name), mode=settings.links, stage_queues=settings.stage_queues)
+    return sorted({link.queue for link in links} - consumers().keys())
 
 
 def watch(job_ids: Collection[str]) -> Iterator[Record | None]:

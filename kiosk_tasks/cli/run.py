@@ -22,12 +22,15 @@ from kiosk_tasks.cli.display import Board, Outcome, summary_table
 from kiosk_tasks.cli.images import find_images, result_names
 from kiosk_tasks.cli.in_process import model_server_and_bucket, run_here
 from kiosk_tasks.cli.stack import embedded_stack
-from kiosk_tasks.job import JobType, new_job
+from kiosk_tasks.job import JobType, Status, new_job
 from kiosk_tasks.ledger import Record
 from kiosk_tasks.settings import default_home
 from kiosk_tasks.stack import Stack, running
 
 __all__ = ["run_command"]
+
+_PATIENCE_S = 5.0
+"""Jobs that none has begun for so long may be on a queue that nobody consumes."""
 
 
 def run_command(job_type: JobType[Any]) -> Any:
@@ -93,12 +96,21 @@ def _stack(console: Console, concurrency: int) -> Iterator[Stack | None]:
         return
     runs = default_home() / "runs"
     runs.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(runs)
     home = Path(tempfile.mkdtemp(dir=runs))
     try:
         with embedded_stack(home, concurrency=concurrency, flower=False, console=console) as stack:
             yield stack
     finally:
         shutil.rmtree(home, ignore_errors=True)
+
+
+def _remove_leftovers(runs: Path) -> None:
+    """Remove the folders of runs that were killed: a day old, and nobody at home."""
+    yesterday = time.time() - 86400
+    for folder in runs.iterdir():
+        if folder.stat().st_mtime < yesterday and not running(folder):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _timed(run: Callable[[], list[Outcome]]) -> tuple[list[Outcome], float]:
@@ -114,20 +126,34 @@ def _run_queued(request: _Request, console: Console, stack: Stack | None) -> lis
         for name, image in request.images.items()
     }
     outcomes: dict[str, Outcome] = {}
+    begun, patience_ends = False, time.perf_counter() + _PATIENCE_S
     try:
         with Board(names, console=console) as board:
             for record in service.watch(names):
                 if record is not None:
                     board.show(record)
+                    begun |= record.status is not Status.NEW
                     if record.status.terminal:
                         outcomes[record.id] = _outcome(record, request, names[record.id])
                 elif stack is not None:
                     stack.check()
+                elif not begun and time.perf_counter() > patience_ends:
+                    begun = True  # said once
+                    _say_who_is_missing(request.type_name, console)
     except KeyboardInterrupt:
         for job_id in names.keys() - outcomes.keys():
             service.cancel(job_id)
         raise
     return [outcomes[job_id] for job_id in names]
+
+
+def _say_who_is_missing(type_name: str, console: Console) -> None:
+    for queue in service.unconsumed(type_name):
+        console.print(
+            f"no worker consumes the queue {queue}, so the jobs wait; "
+            f"start one: celery -A kiosk_tasks worker -Q {queue}",
+            highlight=False,
+        )
 
 
 def _run_here(request: _Request, console: Console) -> list[Outcome]:

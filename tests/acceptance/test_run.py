@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -29,6 +30,10 @@ SYNTHETIC = SAMPLES / "synthetic_nuclei_0.65um.ome.tif"
 
 def test_images_become_labels_picture_table_and_record(shell: Shell, tmp_path: Path) -> None:
     out = tmp_path / "results"
+    killed, recent = (shell.home / "runs" / name for name in ("killed", "recent"))
+    for folder in (killed, recent):
+        folder.mkdir(parents=True)
+    os.utime(killed, (0, 0))
     done = shell.run("run", "predict", NUCLEI, SYNTHETIC, "-o", out)
 
     assert done.returncode == 0, done.stderr
@@ -38,6 +43,7 @@ def test_images_become_labels_picture_table_and_record(shell: Shell, tmp_path: P
         for stem in ("nuclei_512", "synthetic_nuclei_0.65um")
         for kind in ("labels.ome.tif", "overlay.png", "cells.csv", "job.json")
     )
+    assert [folder.name for folder in (shell.home / "runs").iterdir()] == ["recent"]
     labels = io.read(out / "nuclei_512_labels.ome.tif", name="labels").data
     truth = tifffile.imread(TRUTH).astype(np.int32)
     assert labels.dtype == np.int32
@@ -244,6 +250,15 @@ def test_ctrl_c_cancels_what_has_not_ended(up: Shell, tmp_path: Path) -> None:
         server.resume()
     assert json.loads(up.run("status", job, "--json").stdout)["status"] == "cancelled"
     assert "interrupted" in (tmp_path / "log").read_text()
+
+
+def test_a_queue_that_nobody_consumes_is_named(up: Shell, tmp_path: Path) -> None:
+    shell = Shell(up.home, {"KIOSK_STAGE_QUEUES": '{"download": "nowhere"}'})
+    log = tmp_path / "log"
+    with shell.start("run", "predict", str(NUCLEI), "-o", str(tmp_path), log=log) as process:
+        wait_for(lambda: "-Q nowhere" in log.read_text(), limit_s=60)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
 
 
 def newest_open(shell: Shell) -> str | None:
