@@ -95,13 +95,14 @@ def grpc_predict(model: Model, *, strategy: Strategy | None = None) -> Stage:
     """
 
     def predict(tiles: Tiles, ctx: Context[Any]) -> Heads:
-        session = _Session(served(model, ctx), ctx)
+        signature = served(model, ctx)
+        # Here, not in `check`: a newer version may have come since, and the record must be true.
+        ctx.report.note(model={"name": signature.model, "version": signature.version})
+        session = _Session(signature, ctx)
         return strategy(session.predict, tiles, ctx) if strategy else session.predict(tiles)
 
     def check(ctx: Context[Any]) -> None:
-        signature = served(model, ctx)
-        _input_name(signature)
-        ctx.report.note(model={"name": signature.model, "version": signature.version})
+        _input_name(served(model, ctx))
 
     return Stage("predict", predict, Status.PREDICTING, model=model, check=check)
 

@@ -85,8 +85,7 @@ def agreed_diameter(estimates: Sequence[float]) -> float | None:
 
     At scales where a network knows the nuclei the estimates agree; where nuclei are too large for
     it they fall apart, where they are too small they merge, each time by another amount. Measured
-    on 65 zoomed versions of ten validation images (diameters of 4 to 223 px): within a factor of
-    1.35 of the truth in 64, within 1.2 in 61.
+    by `benchmarks.diameter`; see docs/decisions/0005-scale-by-agreement.md.
     """
     if not estimates:
         return None

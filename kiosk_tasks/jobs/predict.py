@@ -27,16 +27,18 @@ from kiosk_tasks.stages import Predict, download, grpc_predict, served, upload
 MODEL = Model("NuclearSegmentation", axes="YXC", tile=512, mpp=0.65)
 OVERLAP = 128  # px; a stride of 0.75 tiles, as the published DeepCell applications use
 
-# The model's range, measured by zooming validation images (models/nuclear/README.md).
-DIAMETER = 24.0  # px; nuclei of this size are found best
-DIAMETERS = (9.0, 48.0)  # px; within it rescaling gains nothing
-PLAUSIBLE = (5.0, 70.0)  # px; what is found outside of it says nothing about the diameter
-LARGEST_FACTOR = 3.0  # more only blurs
+# The model's range, measured by zooming validation images (models/nuclear/README.md): nuclei of
+# 12 to 48 px are found best, few under 8 and over 100.
+DIAMETER = 24.0  # px; the geometric mean of 12 and 48
+DIAMETERS = (9.0, 48.0)  # px; nuclei outside of it are brought to `DIAMETER`
+PLAUSIBLE = (5.0, 70.0)  # px; what is found outside of it is no estimate
 
+# Chosen, and then measured together (docs/decisions/0005-scale-by-agreement.md).
 COARSER_VIEWS = (1 / 2, 1 / 4, 1 / 8)
-SMALLEST_VIEW = 24  # px; a side shorter than that shows too little
+SMALLEST_VIEW = 24  # px; no view has a shorter side
 AGREEMENT = 1.2  # estimates within this factor need no third opinion
 FEWEST = 3  # nuclei; fewer are no estimate
+LARGEST_FACTOR = 3.0  # an image is not enlarged more than that
 
 # Chosen on training and synthetic images (models/nuclear/README.md).
 NUCLEI = WatershedParams(maxima_depth=0.06, interior_threshold=0.55, least_interior=0.7)

@@ -23,6 +23,7 @@ from kiosk_tasks.errors import (
 )
 from kiosk_tasks.job import Limits, new_job
 from kiosk_tasks.jobs import find
+from kiosk_tasks.ports import Signature
 from kiosk_tasks.run.local import MemoryReporter, run_local
 from tests.fakes import FakeModelServer, fake_adapters, labels_of, png_bytes, tiff_bytes
 from tests.synthetic import draw_nuclei
@@ -243,3 +244,16 @@ def test_progress_and_status_are_told() -> None:
     assert percents[-1] == 100
     assert len(set(percents)) == 5
     assert set(report.seconds) == {"download", "preprocess", "predict", "postprocess", "upload"}
+
+
+def test_the_record_names_the_version_that_predicted(tmp_path: Path) -> None:
+    class Renewed(FakeModelServer):
+        """Gets a newer version while the job is under way."""
+
+        def signature(self, name: str, version: int | None = None) -> Signature:
+            found = super().signature(name, version)
+            self.versions = {"NuclearSegmentation": (1, 2)}
+            return found
+
+    result = Result(tiff_bytes(disc((240, 240), 60, 10)), {}, tmp_path, models=Renewed())
+    assert result.notes["model"] == {"name": "NuclearSegmentation", "version": 2}
