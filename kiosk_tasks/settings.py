@@ -14,7 +14,10 @@ from typing import Literal
 from pydantic import AliasChoices, Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-__all__ = ["STACK_ENV", "Settings", "default_home"]
+__all__ = ["PROTOCOL", "STACK_ENV", "Settings", "default_home"]
+
+PROTOCOL = 1
+"""Raised when workers of the release before could not run the messages of this one."""
 
 STACK_ENV = "stack.env"
 """Name of the file in KIOSK_HOME by which a running embedded stack tells where its parts are."""
@@ -59,6 +62,11 @@ class Settings(BaseSettings):
         validation_alias=_names("BROKER_URL"),
         description="Redis or Valkey that holds the queues, the results and the ledger.",
     )
+    ledger_url: str = Field(
+        "",
+        validation_alias=_names("LEDGER_URL"),
+        description="Redis or Valkey that holds the job records; default: the broker's.",
+    )
     key_prefix: str = Field(
         "kiosk:",
         validation_alias=_names("KEY_PREFIX"),
@@ -100,6 +108,36 @@ class Settings(BaseSettings):
         validation_alias=_names("MAX_PIXELS"),
         description="Largest image in pixels (rows × columns).",
     )
+    max_frames: int = Field(
+        10_000,
+        gt=0,
+        validation_alias=_names("MAX_FRAMES"),
+        description="Longest movie or stack in planes.",
+    )
+    max_file_bytes: int = Field(
+        8 * 2**30,
+        gt=0,
+        validation_alias=_names("MAX_FILE_BYTES"),
+        description="Largest input file, bytes.",
+    )
+    max_archive_members: int = Field(
+        10_000,
+        gt=0,
+        validation_alias=_names("MAX_ARCHIVE_MEMBERS"),
+        description="Most files in one archive.",
+    )
+    max_archive_bytes: int = Field(
+        64 * 2**30,
+        gt=0,
+        validation_alias=_names("MAX_ARCHIVE_BYTES"),
+        description="Largest archive once it is unpacked, bytes.",
+    )
+    max_archive_ratio: int = Field(
+        200,
+        gt=0,
+        validation_alias=_names("MAX_ARCHIVE_RATIO"),
+        description="Most bytes that one byte of an archive may unpack to.",
+    )
     max_batch: int = Field(
         8,
         gt=0,
@@ -130,8 +168,37 @@ class Settings(BaseSettings):
         validation_alias=_names("METADATA_TTL", "METADATA_EXPIRE_TIME"),
         description="How long what the server says of a model is trusted, seconds.",
     )
+    max_attempts: int = Field(
+        4,
+        gt=0,
+        validation_alias=_names("MAX_ATTEMPTS"),
+        description="How many runs of a job may die before it is given up.",
+    )
+    lease_s: float = Field(
+        60.0,
+        gt=0,
+        validation_alias=_names("LEASE"),
+        description="How long a run that gives no sign of life is believed to live, seconds.",
+    )
+    reap_every_s: float = Field(
+        15.0,
+        gt=0,
+        validation_alias=_names("REAP_EVERY"),
+        description="Seconds between two looks for jobs that were lost.",
+    )
+    visibility_timeout_s: float = Field(
+        120.0,
+        gt=0,
+        validation_alias=_names("VISIBILITY_TIMEOUT"),
+        description="After how many seconds the broker gives a dead worker's message to another.",
+    )
+    scratch: Path | None = Field(
+        None,
+        validation_alias=_names("SCRATCH"),
+        description="Folder for files while a job runs; default: the system's temporary folder.",
+    )
     max_retries: int = Field(
-        3,
+        5,
         ge=0,
         validation_alias=_names("MAX_RETRIES", "MAX_RETRY"),
         description="How often a job is tried again after an error that may pass.",
@@ -162,6 +229,20 @@ class Settings(BaseSettings):
     def workspace_url(self) -> str:
         """The workspace as a URL: the setting, else a folder of the bucket."""
         return self.workspace or f"{self.bucket_url.rstrip('/')}/workspace"
+
+    @property
+    def records_url(self) -> str:
+        """Where the job records are: the setting, else the broker."""
+        return self.ledger_url or self.broker_url
+
+    @property
+    def broker_prefix(self) -> str:
+        """What the broker's own keys start with.
+
+        It names the protocol of our messages, so that a worker of a release with another one never
+        sees them.
+        """
+        return f"{self.key_prefix}v{PROTOCOL}:"
 
     @classmethod
     def load(cls) -> Settings:
