@@ -1,0 +1,32 @@
+"""Every setting, read once from the environment: `KIOSK_*`, and the old Kiosk's names as aliases.
+
+Order of precedence: environment, then the `stack.env` that a running embedded stack leaves in
+`KIOSK_HOME`, then the default. Only `wiring`, `celeryconfig` and the command line read this class.
+"""
+
+from __future__ import annotations
+
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from kiosk_tasks.settings.delivery import Delivery
+from kiosk_tasks.settings.limits import Limits
+from kiosk_tasks.settings.names import PROTOCOL, STACK_ENV, default_home
+from kiosk_tasks.settings.places import Places
+
+__all__ = ["PROTOCOL", "STACK_ENV", "Settings", "default_home"]
+
+
+class Settings(Delivery, Limits, Places, BaseSettings):
+    """Settings of one process; frozen. The group that is named last comes first in the docs."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="ignore",
+        env_ignore_empty=True,
+        hide_input_in_errors=True,  # it may be a password
+    )
+
+    @classmethod
+    def load(cls) -> Settings:
+        """Read the environment and, below it, the running stack's file."""
+        return cls(_env_file=default_home() / STACK_ENV, _env_file_encoding="utf-8")
