@@ -20,6 +20,7 @@ way out. Errors of vendors (gRPC, S3, Redis, tifffile) are mapped once, in their
     │   └── InvalidKey            400  a key that leaves the bucket
     ├── ModelMismatch             500  the model's signature or reply is not what the job needs
     ├── StorageFull               507
+    ├── StorageDenied             500  the bucket does not exist or does not let this worker in
     ├── OutOfMemory               507
     ├── Cancelled                 409
     ├── ClaimLost                 409  another worker owns the job now, or it already ended
@@ -50,6 +51,7 @@ __all__ = [
     "ModelMismatch",
     "ModelServerUnavailable",
     "OutOfMemory",
+    "StorageDenied",
     "StorageFull",
     "StorageUnavailable",
     "TransientError",
@@ -153,6 +155,10 @@ class StorageFull(KioskError):
     """There is no space left where results or intermediate values are written."""
 
     http_status = 507
+
+
+class StorageDenied(KioskError):
+    """The bucket does not exist, or does not let this worker do that."""
 
 
 class OutOfMemory(KioskError):

@@ -58,7 +58,7 @@ class Storage(Protocol):
     """A bucket: whole objects by key. Objects appear complete or not at all.
 
     Every method raises InvalidKey for a key that leaves the bucket, MissingObject where there is
-    none, StorageFull and StorageUnavailable; no vendor error leaves an adapter.
+    none, StorageFull, StorageDenied and StorageUnavailable; no vendor error leaves an adapter.
     """
 
     def get(self, key: str) -> bytes:
@@ -77,12 +77,37 @@ class Storage(Protocol):
         """Write an object from a file; memory stays bounded whatever its size."""
         ...
 
+    def put_new(self, key: str, data: bytes) -> bool:
+        """Write an object only where there is none, whole or not at all; False if one is there.
+
+        Of many writers at once exactly one is told True, and what it wrote is what stays.
+        """
+        ...
+
+    def upload_new(self, key: str, source: Path) -> bool:
+        """Write an object from a file as `put_new` does."""
+        ...
+
     def exists(self, key: str) -> bool:
         """Tell whether the object is there."""
         ...
 
     def delete(self, key: str) -> None:
         """Remove the object; one that is not there is no error."""
+        ...
+
+    def delete_all(self, prefix: str) -> int:
+        """Remove every object whose key starts with `prefix`; return how many there were.
+
+        Raises InvalidKey for an empty prefix: nobody means the whole bucket.
+        """
+        ...
+
+    def remove_partials(self, older_than_s: float) -> int:
+        """Remove what writers that died have left; return how many such remains there were.
+
+        Remains that were touched within `older_than_s` seconds may belong to a writer that lives.
+        """
         ...
 
     def list(self, prefix: str = "") -> Iterator[str]:

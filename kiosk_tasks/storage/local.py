@@ -1,26 +1,36 @@
-"""A bucket in a local folder."""
+"""A bucket in a local folder, which may be one that several machines share."""
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
-from kiosk_tasks.errors import KioskError, MissingObject, StorageFull, StorageUnavailable
-from kiosk_tasks.storage import check_key, check_prefix
+from kiosk_tasks.errors import (
+    InvalidKey,
+    KioskError,
+    MissingObject,
+    StorageDenied,
+    StorageFull,
+    StorageUnavailable,
+)
+from kiosk_tasks.storage import check_key, check_prefix, is_part_file
 
 __all__ = ["LocalStorage"]
 
-_PART = ".part"
+_NO_HARD_LINKS = (errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK)
+_FOLDER_TRIES = 100
 
 
 class LocalStorage:
-    """Files below one folder; an object is written beside its place and renamed into it."""
+    """Files below one folder; an object is written beside its place and then put into it."""
 
     def __init__(self, root: Path) -> None:
         """root: the folder; it is made when the first object is written."""
@@ -33,45 +43,82 @@ class LocalStorage:
 
     def get(self, key: str) -> bytes:
         """Return the object's bytes."""
-        with _mapped_errors(key):
+        with _reading(key):
             return self._path(key).read_bytes()
 
     def download(self, key: str, target: Path) -> None:
         """Copy the object to a file."""
-        with _mapped_errors(key):
+        with _reading(key):
             shutil.copyfile(self._path(key), target)
 
     def put(self, key: str, data: bytes) -> None:
         """Write an object, whole or not at all."""
         with self._part(key) as part:
             part.write_bytes(data)
+            _replace(part, self._path(key))
 
     def upload(self, key: str, source: Path) -> None:
         """Write an object from a file, whole or not at all."""
         with self._part(key) as part:
             shutil.copyfile(source, part)
+            _replace(part, self._path(key))
+
+    def put_new(self, key: str, data: bytes) -> bool:
+        """Write an object where there is none; False if one is there."""
+        if self.exists(key):
+            return False
+        with self._part(key) as part:
+            part.write_bytes(data)
+            return _place_new(part, self._path(key))
+
+    def upload_new(self, key: str, source: Path) -> bool:
+        """Write an object from a file where there is none; False if one is there."""
+        if self.exists(key):
+            return False
+        with self._part(key) as part:
+            shutil.copyfile(source, part)
+            return _place_new(part, self._path(key))
 
     def exists(self, key: str) -> bool:
         """Tell whether the object is there."""
-        return self._path(key).is_file()
+        with _reading(key):
+            return self._path(key).is_file()
 
     def delete(self, key: str) -> None:
         """Remove the object if it is there, and folders that become empty."""
-        with _mapped_errors(key):
-            path = self._path(key)
-            if path.is_file():
-                path.unlink(missing_ok=True)
-            for folder in path.parents:
-                if folder == self.root or not folder.is_dir() or any(folder.iterdir()):
-                    break
-                _remove_if_empty(folder)
+        path = self._path(key)
+        with _writing(key):
+            _unlink(path)
+            self._remove_empty_folders(path)
+
+    def delete_all(self, prefix: str) -> int:
+        """Remove the objects whose keys start with `prefix`; return how many there were."""
+        keys = list(self.list(check_prefix(prefix, whole_bucket=False)))
+        for key in keys:
+            self.delete(key)
+        return len(keys)
 
     def list(self, prefix: str = "") -> Iterator[str]:
         """Yield the keys that start with `prefix`, sorted."""
         start = self.root / check_prefix(prefix).rpartition("/")[0]
-        files = (f for f in start.rglob("*") if f.is_file() and f.suffix != _PART)
-        keys = (f.relative_to(self.root).as_posix() for f in files)
+        with _reading(prefix):
+            files = [file for file in _files(start) if not is_part_file(file.name)]
+        keys = (file.relative_to(self.root).as_posix() for file in files)
         yield from sorted(key for key in keys if key.startswith(prefix))
+
+    def remove_partials(self, older_than_s: float) -> int:
+        """Remove part files that nobody has written to for that long; return how many."""
+        removed = 0
+        latest = time.time() - older_than_s
+        for part in _files(self.root):
+            if is_part_file(part.name):
+                # One that is gone by now was finished by a writer that lives.
+                with _writing(part.name), suppress(FileNotFoundError):
+                    if part.stat().st_mtime < latest:
+                        part.unlink()
+                        removed += 1
+                        self._remove_empty_folders(part)
+        return removed
 
     def url(self, key: str) -> str:
         """Return a file:// URL."""
@@ -82,23 +129,118 @@ class LocalStorage:
 
     @contextmanager
     def _part(self, key: str) -> Iterator[Path]:
+        """Yield an empty file beside the object's place; it is gone afterwards."""
         path = self._path(key)
-        part = path.with_name(f".{path.name}.{uuid4().hex}{_PART}")
-        with _mapped_errors(key):
-            path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name}.{uuid4().hex}.part")
+        with _writing(key):
             try:
+                _create(part)
                 yield part
-                part.replace(path)
             finally:
                 part.unlink(missing_ok=True)
 
+    def _remove_empty_folders(self, path: Path) -> None:
+        for folder in path.parents:
+            if folder == self.root:
+                break
+            try:
+                folder.rmdir()
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as exc:
+                if exc.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+                break
+
+
+def _create(part: Path) -> None:
+    for _ in range(_FOLDER_TRIES):
+        # A twin that deletes the folder's last object may take the folder away in between.
+        with suppress(FileNotFoundError):
+            part.parent.mkdir(parents=True, exist_ok=True)
+            return part.touch(exist_ok=False)
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(part))
+
+
+def _replace(part: Path, path: Path) -> None:
+    _flush(part)
+    part.replace(path)
+
+
+def _place_new(part: Path, path: Path) -> bool:
+    _flush(part)
+    try:
+        os.link(part, path)
+    except FileExistsError:
+        if path.is_dir():
+            raise
+        # NFS may have made the link, lost its answer, and been asked again.
+        return part.stat().st_nlink > 1
+    except OSError as exc:
+        if exc.errno not in _NO_HARD_LINKS:
+            raise
+        return _place_new_by_lock(part, path)
+    return True
+
+
+def _place_new_by_lock(part: Path, path: Path) -> bool:
+    """Rename while the folder is locked: the kernel frees the lock if this process dies."""
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        if path.exists():
+            return False
+        part.replace(path)
+        return True
+    finally:
+        os.close(folder)
+
+
+def _flush(part: Path) -> None:
+    """Bring the bytes to the disk, so that a power failure leaves no empty object of that name."""
+    file = os.open(part, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def _unlink(path: Path) -> None:
+    with suppress(FileNotFoundError, NotADirectoryError):
+        if not path.is_dir():
+            path.unlink()
+
+
+def _files(start: Path) -> Iterator[Path]:
+    """Yield every file below a folder; what vanishes meanwhile is passed over."""
+    for folder, _, names in os.walk(start, onerror=_refuse_but_vanished):
+        yield from (file for name in names if (file := Path(folder, name)).is_file())
+
+
+def _refuse_but_vanished(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise _mapped(error, str(error.filename)) from error
+
 
 @contextmanager
-def _mapped_errors(key: str) -> Iterator[None]:
+def _reading(key: str) -> Iterator[None]:
     try:
         yield
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as exc:
         raise MissingObject(f"the bucket has no object {key!r}.") from exc
+    except OSError as exc:
+        raise _mapped(exc, key) from exc
+
+
+@contextmanager
+def _writing(key: str) -> Iterator[None]:
+    try:
+        yield
+    except (FileExistsError, IsADirectoryError, NotADirectoryError) as exc:
+        raise InvalidKey(
+            f"{key!r} cannot be written: in a folder, no object's key can go on where "
+            f"another's ends. Use another name."
+        ) from exc
     except OSError as exc:
         raise _mapped(exc, key) from exc
 
@@ -108,14 +250,11 @@ def _mapped(error: OSError, key: str) -> KioskError:
         return StorageFull(
             f"the disk is full: {key!r} cannot be written. Free some space, then resubmit."
         )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return StorageDenied(
+            f"{key!r} may not be read or written: {os.strerror(error.errno)}. "
+            f"The bucket's folder must belong to the user who runs the worker."
+        )
     return StorageUnavailable(
         f"{key!r} cannot be read or written: {os.strerror(error.errno or 0)}."
     )
-
-
-def _remove_if_empty(folder: Path) -> None:
-    try:
-        folder.rmdir()
-    except OSError as exc:  # a twin put something there between the look and the removal
-        if exc.errno not in (errno.ENOTEMPTY, errno.ENOENT):
-            raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Lock
 from typing import ClassVar
 
 from kiosk_tasks.errors import MissingObject
@@ -20,6 +21,7 @@ class MemoryStorage:
     def __init__(self) -> None:
         """Start empty."""
         self.objects: dict[str, bytes] = {}
+        self._writing = Lock()
 
     @classmethod
     def named(cls, name: str) -> MemoryStorage:
@@ -39,11 +41,24 @@ class MemoryStorage:
 
     def put(self, key: str, data: bytes) -> None:
         """Write an object."""
-        self.objects[check_key(key)] = bytes(data)
+        with self._writing:
+            self.objects[check_key(key)] = bytes(data)
 
     def upload(self, key: str, source: Path) -> None:
         """Write an object from a file."""
-        self.put(key, source.read_bytes())
+        self.put(check_key(key), source.read_bytes())
+
+    def put_new(self, key: str, data: bytes) -> bool:
+        """Write an object where there is none; False if one is there."""
+        with self._writing:
+            if self.exists(key):
+                return False
+            self.objects[key] = bytes(data)
+            return True
+
+    def upload_new(self, key: str, source: Path) -> bool:
+        """Write an object from a file where there is none; False if one is there."""
+        return self.put_new(check_key(key), source.read_bytes())
 
     def exists(self, key: str) -> bool:
         """Tell whether the object is there."""
@@ -53,10 +68,19 @@ class MemoryStorage:
         """Remove the object if it is there."""
         self.objects.pop(check_key(key), None)
 
+    def delete_all(self, prefix: str) -> int:
+        """Remove the objects whose keys start with `prefix`; return how many there were."""
+        keys = list(self.list(check_prefix(prefix, whole_bucket=False)))
+        return sum(self.objects.pop(key, None) is not None for key in keys)
+
     def list(self, prefix: str = "") -> Iterator[str]:
         """Yield the keys that start with `prefix`, sorted."""
         check_prefix(prefix)
-        yield from sorted(key for key in self.objects if key.startswith(prefix))
+        yield from sorted(key for key in tuple(self.objects) if key.startswith(prefix))
+
+    def remove_partials(self, older_than_s: float) -> int:  # noqa: ARG002  # the port's name
+        """Return 0: what is written here is there at once."""
+        return 0
 
     def url(self, key: str) -> str:
         """Return a URL that only this process understands."""

@@ -15,6 +15,7 @@ from kiosk_tasks.errors import (
     InvalidParameter,
     KioskError,
     MissingObject,
+    StorageDenied,
     StorageFull,
     StorageUnavailable,
 )
@@ -36,6 +37,7 @@ ESCAPES = [
     "a\\b",
     "a\0b",
     "a/" + "x" * 300,
+    f"a/.x.{'0' * 32}.part",
 ]
 
 
@@ -60,6 +62,43 @@ def test_empty_object(bucket: Storage) -> None:
     bucket.put("empty", b"")
     assert bucket.exists("empty")
     assert bucket.get("empty") == b""
+
+
+def test_put_new_leaves_what_is_there(bucket: Storage, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(b"from a file")
+    assert bucket.put_new("a/key", b"one")
+    assert not bucket.put_new("a/key", b"two")
+    assert not bucket.upload_new("a/key", source)
+    assert bucket.get("a/key") == b"one"
+    assert bucket.upload_new("a/other", source)
+    assert not bucket.put_new("a/other", b"two")
+    assert bucket.get("a/other") == b"from a file"
+    bucket.delete("a/key")
+    assert bucket.put_new("a/key", b"")
+    assert not bucket.put_new("a/key", b"two")
+    assert list(bucket.list()) == ["a/key", "a/other"]
+
+
+def test_delete_all(bucket: Storage) -> None:
+    for key in ("j/1", "j/2/3", "j10/1", "k"):
+        bucket.put(key, b"")
+    assert bucket.delete_all("j/") == 2
+    assert bucket.delete_all("j/") == 0
+    assert list(bucket.list()) == ["j10/1", "k"]
+    for prefix in ("", "../", "/"):
+        with pytest.raises(InvalidKey):
+            bucket.delete_all(prefix)
+    assert bucket.delete_all("j") == 1
+    assert list(bucket.list()) == ["k"]
+
+
+def test_whole_objects_are_no_partials(bucket: Storage) -> None:
+    assert bucket.remove_partials(0) == 0
+    for key in ("a.part", "b/.hidden.part", "b/.x.0123.part"):
+        bucket.put(key, b"x")
+    assert bucket.remove_partials(0) == 0
+    assert list(bucket.list()) == ["a.part", "b/.hidden.part", "b/.x.0123.part"]
 
 
 def test_upload_then_download(bucket: Storage, tmp_path: Path) -> None:
@@ -129,6 +168,8 @@ def test_keys_that_leave_the_bucket_are_refused(bucket: Storage, key: str, tmp_p
         lambda: bucket.get(key),
         lambda: bucket.put(key, b"x"),
         lambda: bucket.upload(key, file),
+        lambda: bucket.put_new(key, b"x"),
+        lambda: bucket.upload_new(key, file),
         lambda: bucket.download(key, tmp_path / "target"),
         lambda: bucket.exists(key),
         lambda: bucket.delete(key),
@@ -254,7 +295,7 @@ def test_folder_that_cannot_be_removed_is_told(
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(Path, "rmdir", refuse)
-    with pytest.raises(StorageUnavailable, match="Permission denied"):
+    with pytest.raises(StorageDenied, match="Permission denied"):
         bucket.delete("a/one")
 
 
