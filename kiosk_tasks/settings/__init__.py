@@ -6,17 +6,28 @@ Order of precedence: environment, then the `stack.env` that a running embedded s
 
 from __future__ import annotations
 
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from kiosk_tasks.settings.delivery import Delivery
+from kiosk_tasks.settings.errors import InvalidSetting
 from kiosk_tasks.settings.limits import Limits
 from kiosk_tasks.settings.names import PROTOCOL, STACK_ENV, default_home
-from kiosk_tasks.settings.places import Places
+from kiosk_tasks.settings.security import Security, host_of, is_loopback
 
-__all__ = ["PROTOCOL", "STACK_ENV", "Settings", "default_home"]
+__all__ = [
+    "PROTOCOL",
+    "STACK_ENV",
+    "InvalidSetting",
+    "Settings",
+    "default_home",
+    "host_of",
+    "is_loopback",
+]
 
 
-class Settings(Delivery, Limits, Places, BaseSettings):
+class Settings(Delivery, Limits, Security, BaseSettings):
     """Settings of one process; frozen. The group that is named last comes first in the docs."""
 
     model_config = SettingsConfigDict(
@@ -28,5 +39,18 @@ class Settings(Delivery, Limits, Places, BaseSettings):
 
     @classmethod
     def load(cls) -> Settings:
-        """Read the environment and, below it, the running stack's file."""
-        return cls(_env_file=default_home() / STACK_ENV, _env_file_encoding="utf-8")
+        """Read the environment and, below it, the running stack's file.
+
+        Raises InvalidSetting, which names the variable and not its value.
+        """
+        try:
+            return cls(_env_file=default_home() / STACK_ENV, _env_file_encoding="utf-8")
+        except ValidationError as exc:
+            raise InvalidSetting(" ".join(map(_sentence, exc.errors()))) from None
+        except SettingsError as exc:
+            raise InvalidSetting(f"{exc}; see docs/settings.md.") from None
+
+
+def _sentence(error: ErrorDetails) -> str:
+    where, what = ".".join(map(str, error["loc"][:1])), error["msg"]
+    return f"{where}: {what}." if where else f"{what}."

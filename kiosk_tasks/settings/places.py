@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field, field_validator
 
+from kiosk_tasks.redaction import SecretUrl
 from kiosk_tasks.settings.names import PROTOCOL, address, default_home, names
 
 __all__ = ["Places"]
@@ -19,13 +20,13 @@ class Places(BaseModel):
         validation_alias=names("HOME"),
         description="Folder for the embedded stack's state.",
     )
-    broker_url: str = Field(
-        default_factory=lambda: f"redis://{address('REDIS', port=6379)}/0",
+    broker_url: SecretUrl = Field(
+        default_factory=lambda: SecretUrl(f"redis://{address('REDIS', port=6379)}/0"),
         validation_alias=names("BROKER_URL"),
         description="Redis or Valkey that holds the queues, the results and the ledger.",
     )
-    ledger_url: str = Field(
-        "",
+    ledger_url: SecretUrl = Field(
+        SecretUrl(""),
         validation_alias=names("LEDGER_URL"),
         description="Redis or Valkey that holds the job records; default: the broker's.",
     )
@@ -34,13 +35,13 @@ class Places(BaseModel):
         validation_alias=names("KEY_PREFIX"),
         description="What every Redis key starts with.",
     )
-    bucket: str = Field(
-        "",
+    bucket: SecretUrl = Field(
+        SecretUrl(""),
         validation_alias=names("BUCKET", "STORAGE_BUCKET"),
         description="Where inputs and outputs lie: file:///… or memory://…; default <home>/bucket.",
     )
-    workspace: str = Field(
-        "",
+    workspace: SecretUrl = Field(
+        SecretUrl(""),
         validation_alias=names("WORKSPACE"),
         description="Where values wait between links; default: `workspace/` in the bucket.",
     )
@@ -71,17 +72,17 @@ class Places(BaseModel):
         return home.expanduser().resolve()
 
     @property
-    def bucket_url(self) -> str:
+    def bucket_url(self) -> SecretUrl:
         """The bucket as a URL."""
-        return self.bucket or (self.home / "bucket").as_uri()
+        return self.bucket or SecretUrl((self.home / "bucket").as_uri())
 
     @property
-    def workspace_url(self) -> str:
+    def workspace_url(self) -> SecretUrl:
         """The workspace as a URL: the setting, else a folder of the bucket."""
-        return self.workspace or f"{self.bucket_url.rstrip('/')}/workspace"
+        return self.workspace or SecretUrl(f"{self.bucket_url.rstrip('/')}/workspace")
 
     @property
-    def records_url(self) -> str:
+    def records_url(self) -> SecretUrl:
         """Where the job records are: the setting, else the broker."""
         return self.ledger_url or self.broker_url
 

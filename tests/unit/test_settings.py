@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from kiosk_tasks.settings import STACK_ENV, Settings, default_home
+from kiosk_tasks.settings import STACK_ENV, InvalidSetting, Settings, default_home
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_empty_variable_is_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_wrong_value_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KIOSK_LINKS", "job")
-    with pytest.raises(ValidationError, match="KIOSK_LINKS"):
+    with pytest.raises(InvalidSetting, match="KIOSK_LINKS"):
         Settings.load()
 
 

@@ -1,0 +1,103 @@
+"""Every Redis client of ours is made here: timeouts, TLS, retries; and what their errors mean.
+
+Celery makes its own clients; `celeryconfig.py` gives it the same timeouts and TLS options.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import redis
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
+
+from kiosk_tasks.errors import BrokerUnavailable, KioskError
+from kiosk_tasks.redaction import without_password
+
+__all__ = ["BrokerRefuses", "broker_error", "mapped_broker_errors", "redis_client"]
+
+TIMEOUT_S = 30.0
+"""Longer than any command of ours blocks; redis-py's own default is 5 s."""
+CONNECT_TIMEOUT_S = 5.0
+HEALTH_CHECK_S = 25
+RETRIES = 3
+
+
+class BrokerRefuses(KioskError):
+    """The broker answers, but not to us: login, permission or certificate; waiting is no help."""
+
+    http_status = 503
+
+
+def redis_client(
+    url: str,
+    *,
+    tls: Mapping[str, str] | None = None,
+    timeout_s: float = TIMEOUT_S,
+    retries: int = RETRIES,
+) -> redis.Redis:
+    """Return a client that decodes its replies.
+
+    tls: redis-py's options, as `Settings.tls(url)` gives them.
+    timeout_s: seconds an answer may take.
+    retries: how often a command is sent again after a lost connection.
+    Raises BrokerRefuses if a rediss:// URL comes without them: nothing would be checked.
+    """
+    options = dict(tls or {})
+    if url.startswith("rediss://") and options.get("ssl_cert_reqs") != "required":
+        raise BrokerRefuses(f"{without_password(url)} is used without checking its certificate.")
+    return redis.Redis.from_url(
+        url,
+        decode_responses=True,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=min(timeout_s, CONNECT_TIMEOUT_S),
+        socket_keepalive=True,
+        health_check_interval=HEALTH_CHECK_S,
+        retry=Retry(ExponentialBackoff(cap=1.0, base=0.05), retries),
+        **options,
+    )
+
+
+@contextmanager
+def mapped_broker_errors() -> Iterator[None]:
+    """Turn redis-py's errors into ours."""
+    try:
+        yield
+    except redis.RedisError as exc:
+        mapped = broker_error(exc)
+        if mapped is None:
+            raise
+        raise mapped from exc
+
+
+def broker_error(error: redis.RedisError) -> KioskError | None:
+    """Return our error for one of redis-py's, or None for one that is a bug of ours."""
+    text = str(error)
+    if isinstance(error, redis.AuthenticationError):
+        return BrokerRefuses(
+            "the broker does not know this user and password. Check KIOSK_BROKER_URL."
+        )
+    if isinstance(error, redis.exceptions.NoPermissionError):
+        return BrokerRefuses(f"the broker forbids it: {text}. See docs/security.md, users.")
+    if not isinstance(error, redis.ConnectionError | redis.TimeoutError):
+        return None
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        return BrokerRefuses(
+            "the broker's certificate cannot be trusted "
+            f"({_reason(text)}). Set KIOSK_BROKER_CA to the authority that signed it."
+        )
+    if "SSL" in text:
+        return BrokerRefuses(
+            f"the broker does not speak TLS with us ({_reason(text)}). "
+            "Check KIOSK_BROKER_URL and KIOSK_BROKER_CERTIFICATE."
+        )
+    return BrokerUnavailable(
+        "the broker does not answer. Start it (kiosk up) or set KIOSK_BROKER_URL."
+    )
+
+
+def _reason(text: str) -> str:
+    """Return OpenSSL's words from redis-py's "Error 1 connecting to …: [SSL: …] … (_ssl.c:1)."."""
+    words = text.partition("] ")[2] or text
+    return words.partition(" (_ssl")[0].rstrip(".")
