@@ -16,6 +16,7 @@ _longest_s = max(job_type.seconds for job_type in job_types().values())
 
 broker_url = _settings.broker_url
 result_backend = _settings.broker_url
+broker_use_ssl = redis_backend_use_ssl = _settings.tls(_settings.broker_url) or None
 
 # json only: unpickling would run code for whoever reaches the broker
 task_serializer = result_serializer = event_serializer = "json"

@@ -13,6 +13,10 @@ way out. Errors of vendors (gRPC, S3, Redis, tifffile) are mapped once, in their
     │   ├── MissingChannel        422
     │   ├── UnusableImage         422  readable, but NaN, constant or empty
     │   ├── ImageTooLarge         413
+    │   ├── FileTooLarge          413
+    │   ├── UnreadableArchive     422  damaged, or built to do harm
+    │   ├── ArchiveTooLarge       413  too many files, or too large once unpacked
+    │   ├── UnusableMember        422  one file of an archive; the others may do
     │   ├── UnknownJobType        404
     │   ├── UnknownJob            404
     │   ├── UnknownModel          404
@@ -22,12 +26,15 @@ way out. Errors of vendors (gRPC, S3, Redis, tifffile) are mapped once, in their
     ├── StorageFull               507
     ├── StorageDenied             500  the bucket does not exist or does not let this worker in
     ├── OutOfMemory               507
+    ├── TimeLimit                 504  the job ran longer than its type allows
+    ├── WorkerDied                500  again and again, while it ran the job
     ├── Cancelled                 409
     ├── ClaimLost                 409  another worker owns the job now, or it already ended
     ├── InternalError             500  a bug: an exception nobody foresaw
     └── TransientError            503  (retry)
         ├── ModelServerUnavailable
         ├── StorageUnavailable
+        ├── StorageFull           507  somebody may free some space
         └── BrokerUnavailable
 """
 
@@ -36,9 +43,11 @@ from __future__ import annotations
 from typing import ClassVar
 
 __all__ = [
+    "ArchiveTooLarge",
     "BrokerUnavailable",
     "Cancelled",
     "ClaimLost",
+    "FileTooLarge",
     "ImageTooLarge",
     "InternalError",
     "InvalidAxes",
@@ -54,13 +63,17 @@ __all__ = [
     "StorageDenied",
     "StorageFull",
     "StorageUnavailable",
+    "TimeLimit",
     "TransientError",
     "UnknownJob",
     "UnknownJobType",
     "UnknownModel",
+    "UnreadableArchive",
     "UnreadableImage",
     "UnusableImage",
+    "UnusableMember",
     "UserError",
+    "WorkerDied",
 ]
 
 
@@ -119,6 +132,30 @@ class ImageTooLarge(UserError):
     http_status = 413
 
 
+class FileTooLarge(UserError):
+    """The file has more bytes than this queue takes."""
+
+    http_status = 413
+
+
+class UnreadableArchive(UserError):
+    """The archive is damaged, or built to do harm."""
+
+    http_status = 422
+
+
+class ArchiveTooLarge(UserError):
+    """The archive has too many files, or is too large once it is unpacked."""
+
+    http_status = 413
+
+
+class UnusableMember(UserError):
+    """One file of an archive is refused; the others may do."""
+
+    http_status = 422
+
+
 class UnknownJobType(UserError):
     """No job type has that name."""
 
@@ -151,12 +188,6 @@ class ModelMismatch(KioskError):
     """The model's signature, or what it answered, is not what the job needs."""
 
 
-class StorageFull(KioskError):
-    """There is no space left where results or intermediate values are written."""
-
-    http_status = 507
-
-
 class StorageDenied(KioskError):
     """The bucket does not exist, or does not let this worker do that."""
 
@@ -165,6 +196,16 @@ class OutOfMemory(KioskError):
     """The job needs more memory than the worker has."""
 
     http_status = 507
+
+
+class TimeLimit(KioskError):
+    """The job ran longer than its type allows."""
+
+    http_status = 504
+
+
+class WorkerDied(KioskError):
+    """Workers died while they ran the job, as often as the operator allows."""
 
 
 class Cancelled(KioskError):
@@ -196,6 +237,12 @@ class ModelServerUnavailable(TransientError):
 
 class StorageUnavailable(TransientError):
     """The bucket does not answer."""
+
+
+class StorageFull(TransientError):
+    """There is no space left where files, results or intermediate values are written."""
+
+    http_status = 507
 
 
 class BrokerUnavailable(TransientError):

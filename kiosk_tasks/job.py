@@ -8,13 +8,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, Generic, TypeVar
 from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from kiosk_tasks.errors import InvalidParameter
+from kiosk_tasks.imaging.limits import ArchiveLimits, ImageLimits
 from kiosk_tasks.ports import Model, ModelServer, Reporter, Storage
 
 __all__ = [
@@ -121,10 +122,32 @@ class Limits:
 
     max_pixels: rows × columns of the largest image.
     max_batch: tiles per request to the model server.
+    max_frames: planes of the longest movie or stack.
+    max_file_bytes: of the largest input, and of its pixels once decoded.
+    max_archive_members, max_archive_bytes, max_archive_ratio: see ArchiveLimits.
+    scratch: where files lie while a job runs; None is the system's temporary folder.
     """
 
     max_pixels: int = 2**26
     max_batch: int = 8
+    max_frames: int = 10_000
+    max_file_bytes: int = 8 * 2**30
+    max_archive_members: int = 10_000
+    max_archive_bytes: int = 64 * 2**30
+    max_archive_ratio: int = 200
+    scratch: Path | None = None
+
+    @property
+    def image(self) -> ImageLimits:
+        """The limits of one image or movie."""
+        return ImageLimits(self.max_pixels, self.max_frames, self.max_file_bytes)
+
+    @property
+    def archive(self) -> ArchiveLimits:
+        """The limits of one archive."""
+        return ArchiveLimits(
+            self.max_archive_members, self.max_archive_bytes, self.max_archive_ratio
+        )
 
 
 @dataclass(frozen=True)
@@ -157,6 +180,7 @@ class Stage:
     queue: None means the job type's own queue.
     model: what the stage asks the model server for, where the job names nothing else.
     check: finds out, before any stage runs, whether this one could.
+    fans_out: returns a `FanOut`; the next stage gets `Gathered`.
     """
 
     name: str
@@ -165,12 +189,15 @@ class Stage:
     queue: str | None = None
     model: Model | None = None
     check: Callable[[Context[Any]], None] | None = None
+    fans_out: bool = False
 
 
-def stage(run: StageFunction, *, name: str = "", queue: str | None = None) -> Stage:
+def stage(
+    run: StageFunction, *, name: str = "", queue: str | None = None, fans_out: bool = False
+) -> Stage:
     """Make a stage of a plain function; its status word follows from its name."""
     name = name or run.__name__
-    return Stage(name, run, _STATUS_OF.get(name), queue)
+    return Stage(name, run, _STATUS_OF.get(name), queue, fans_out=fans_out)
 
 
 @dataclass(frozen=True)
@@ -199,6 +226,8 @@ class JobType(Generic[P]):
         names = [step.name for step in self.steps]
         if not names or len(set(names)) != len(names):
             raise ValueError(f"job type {self.name!r} needs stages, each with a name of its own.")
+        if self.steps[-1].fans_out:
+            raise ValueError(f"job type {self.name!r} fans out last: no stage gathers the outcome.")
 
     @property
     def steps(self) -> tuple[Stage, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Fact", "Model", "ModelServer", "Reporter", "Signature", "Storage", "TensorSpec"]
+__all__ = ["Fact", "Model", "ModelServer", "Reporter", "Signature", "Storage", "TensorSpec", "no_check"]
 
 
 Fact = str | int | float | bool | None | list["Fact"] | dict[str, "Fact"]
@@ -52,6 +52,10 @@ class Signature:
     version: int
     inputs: Mapping[str, TensorSpec]
     outputs: Mapping[str, TensorSpec]
+
+
+def no_check() -> None:
+    """Let the work go on."""
 
 
 class Storage(Protocol):
@@ -131,11 +135,16 @@ class ModelServer(Protocol):
         ...
 
     def predict(
-        self, signature: Signature, batches: Iterable[Mapping[str, NDArray[Any]]]
+        self,
+        signature: Signature,
+        batches: Iterable[Mapping[str, NDArray[Any]]],
+        *,
+        check: Callable[[], None] = no_check,
     ) -> Iterator[dict[str, NDArray[Any]]]:
         """Yield the outputs of each batch, in order; several batches are in flight at once.
 
         batches: one mapping of input name to array each. They are drawn lazily.
+        check: called about once a second while a reply is awaited; raises to stop.
         Raises ModelMismatch when an array does not fit the signature, before it is sent.
         """
         ...
@@ -148,10 +157,17 @@ class Reporter(Protocol):
         """Enclose one stage: sets the status word and records the seconds it took."""
         ...
 
+    def check(self) -> None:
+        """Raise Cancelled, ClaimLost or TimeLimit if the job should stop; costs next to nothing.
+
+        Stages that work for long without a prediction call it between two units of their work.
+        """
+        ...
+
     def progress(self, done: int, total: int) -> None:
         """Record that `done` of `total` units of the model's work are finished.
 
-        Raises Cancelled when the job was cancelled meanwhile, ClaimLost when another run owns it.
+        Raises what `check` raises.
         """
         ...
 

@@ -8,12 +8,9 @@ from typing import Any
 
 import redis
 
-from kiosk_tasks.run.links import ADMIT, CONTINUE
+from kiosk_tasks.run.links import ADMIT, CONTINUE, lane_of
 
 __all__ = ["QueueLength", "in_flight", "queue_lengths"]
-
-_SEPARATOR = ":"
-"""Between a queue's name and a priority in the broker's list names (`sep` in celeryconfig)."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +31,14 @@ class QueueLength:
 
 
 def queue_lengths(client: redis.Redis, queues: Sequence[str], *, prefix: str) -> list[QueueLength]:
-    """Return what waits on each queue, over its lists of all priorities."""
+    """Return what waits on each queue, over its lists of all priorities.
+
+    prefix: of the broker's keys (`Settings.broker_prefix`).
+    """
     pipe = client.pipeline(transaction=False)
     for queue in queues:
-        pipe.llen(f"{prefix}{queue}{_SEPARATOR}{ADMIT}")
-        pipe.llen(f"{prefix}{queue}{_SEPARATOR}{CONTINUE}" if CONTINUE else f"{prefix}{queue}")
+        pipe.llen(prefix + lane_of(queue, ADMIT))
+        pipe.llen(prefix + lane_of(queue, CONTINUE))
     counts: list[Any] = pipe.execute()
     pairs = zip(counts[::2], counts[1::2], strict=True)
     return [QueueLength(q, int(a), int(c)) for q, (a, c) in zip(queues, pairs, strict=True)]

@@ -80,6 +80,10 @@ def broker_error(error: redis.RedisError) -> KioskError | None:
         )
     if isinstance(error, redis.exceptions.NoPermissionError):
         return BrokerRefuses(f"the broker forbids it: {text}. See docs/security.md, users.")
+    if isinstance(error, redis.OutOfMemoryError):
+        return BrokerUnavailable(
+            "the broker's memory is full. Wait until jobs have ended, or give it more (maxmemory)."
+        )
     if not isinstance(error, redis.ConnectionError | redis.TimeoutError):
         return None
     if "CERTIFICATE_VERIFY_FAILED" in text:

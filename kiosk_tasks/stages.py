@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import platform
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -16,11 +15,13 @@ from numpy.typing import NDArray
 from kiosk_tasks.errors import ModelMismatch
 from kiosk_tasks.imaging import io
 from kiosk_tasks.imaging.image import Image
+from kiosk_tasks.imaging.limits import check_file_bytes
 from kiosk_tasks.imaging.tiling import Stitcher, iter_tiles
 from kiosk_tasks.imaging.values import Heads, Tiles
 from kiosk_tasks.job import Context, ImageParams, Model, Stage, Status
 from kiosk_tasks.outputs import archive, output_files, stem_of
 from kiosk_tasks.ports import Signature
+from kiosk_tasks.scratch import scratch_folder
 
 __all__ = [
     "Predict",
@@ -58,9 +59,12 @@ def check_job(stages: Sequence[Stage], ctx: Context[Any]) -> None:
 def download(_: None, ctx: Context[ImageParams]) -> Image:
     """Fetch the job's input and read it."""
     source = ctx.job.source
-    with tempfile.TemporaryDirectory(prefix="kiosk-") as folder:
-        path = Path(folder) / "input"
+    with scratch_folder(ctx.limits.scratch) as folder:
+        path = folder / "input"
         ctx.storage.download(source.input_file_name, path)
+        check_file_bytes(
+            source.name, path.stat().st_size, max_bytes=ctx.limits.max_file_bytes
+        )
         ctx.report.note(
             input={
                 "name": source.name,
@@ -74,7 +78,7 @@ def download(_: None, ctx: Context[ImageParams]) -> Image:
             name=source.name,
             axes=ctx.params.axes,
             mpp=ctx.params.mpp,
-            max_pixels=ctx.limits.max_pixels,
+            limits=ctx.limits.image,
         )
     ctx.report.note(
         image={
@@ -116,12 +120,15 @@ def served(model: Model, ctx: Context[Any]) -> Signature:
 
 
 def upload(result: Any, ctx: Context[Any]) -> dict[str, str]:
-    """Write the result's files as one archive under the job's one key; return key and URL."""
+    """Write the result's files as one archive under the job's one key; return key and URL.
+
+    What an earlier run of the same job wrote stands: an output never changes once it can be seen.
+    """
     stem = stem_of(ctx.job.source.name)
     files = output_files(result, stem)
     packed = archive(files, f"{stem}_job.json", _provenance(ctx))
     key = f"output/{ctx.job.id}/{stem}.zip"
-    ctx.storage.put(key, packed)
+    ctx.storage.put_new(key, packed)
     return {"output_file_name": key, "output_url": ctx.storage.url(key)}
 
 
@@ -140,13 +147,17 @@ class _Session:
         layout = tiles.layout
         self._total += len(layout)
         stitchers = {name: Stitcher(layout) for name in self._signature.outputs}
-        for reply in self._ctx.models.predict(self._signature, self._batches(tiles)):
+        for reply in self._replies(tiles):
             for name, stitcher in stitchers.items():
                 stitcher.add(reply[name])
             self._done += len(next(iter(reply.values())))
             self._ctx.report.progress(self._done, self._total)
         planes = {name: stitcher.plane() for name, stitcher in stitchers.items()}
         return Heads(planes=planes, scale=tiles.scale, image=tiles.image)
+
+    def _replies(self, tiles: Tiles) -> Iterator[dict[str, NDArray[Any]]]:
+        batches, check = self._batches(tiles), self._ctx.report.check
+        return self._ctx.models.predict(self._signature, batches, check=check)
 
     def _batches(self, tiles: Tiles) -> Iterator[dict[str, NDArray[Any]]]:
         for batch in iter_tiles(tiles.plane, tiles.layout, batch=self._ctx.limits.max_batch):

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import redis
-
 from kiosk_tasks.job import Context, Job, Limits
-from kiosk_tasks.ledger import Ledger
+from kiosk_tasks.ledger import Heart, Ledger
 from kiosk_tasks.ports import ModelServer, Reporter, Storage
+from kiosk_tasks.redis_clients import redis_client
+from kiosk_tasks.redis_clients import redis_client
 from kiosk_tasks.serving.client import TensorFlowServing
 from kiosk_tasks.serving.deployed import deployed
 from kiosk_tasks.settings import Settings
@@ -20,8 +21,6 @@ from kiosk_tasks.storage import from_url
 from kiosk_tasks.workspace import Workspace
 
 __all__ = ["Adapters", "adapters", "make_context", "make_ledger", "model_folders"]
-
-_REDIS_TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -33,6 +32,12 @@ class Adapters:
     models: ModelServer
     ledger: Ledger
     limits: Limits
+    max_retries: int = 5
+
+    @cached_property
+    def heart(self) -> Heart:
+        """What renews the leases of the jobs that run in this process."""
+        return Heart(self.ledger)
 
 
 _made: dict[int, Adapters] = {}
@@ -50,14 +55,14 @@ def adapters() -> Adapters:
 
 def make_ledger(settings: Settings) -> Ledger:
     """Return the ledger that the settings name."""
-    client = redis.Redis.from_url(
-        settings.broker_url,
-        decode_responses=True,
-        socket_timeout=_REDIS_TIMEOUT_S,
-        socket_connect_timeout=5,
-        health_check_interval=25,
+    url = settings.records_url
+    return Ledger(
+        redis_client(url, tls=settings.tls(url)),
+        prefix=settings.key_prefix,
+        expires_s=settings.record_expires_s,
+        lease_s=settings.lease_s,
+        max_attempts=settings.max_attempts,
     )
-    return Ledger(client, prefix=settings.key_prefix, expires_s=settings.record_expires_s)
 
 
 def model_folders(settings: Settings) -> list[Path]:
@@ -92,5 +97,15 @@ def _make(settings: Settings) -> Adapters:
             known_models=lambda: deployed(model_folders(settings)),
         ),
         ledger=make_ledger(settings),
-        limits=Limits(max_pixels=settings.max_pixels, max_batch=settings.max_batch),
+        max_retries=settings.max_retries,
+        limits=Limits(
+            max_pixels=settings.max_pixels,
+            max_batch=settings.max_batch,
+            max_frames=settings.max_frames,
+            max_file_bytes=settings.max_file_bytes,
+            max_archive_members=settings.max_archive_members,
+            max_archive_bytes=settings.max_archive_bytes,
+            max_archive_ratio=settings.max_archive_ratio,
+            scratch=settings.scratch,
+        ),
     )

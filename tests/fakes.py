@@ -60,9 +60,14 @@ class FakeModelServer:
         return Signature(name, version or max(served), {"image": spec}, heads)
 
     def predict(
-        self, signature: Signature, batches: Iterable[Batch]
+        self,
+        signature: Signature,
+        batches: Iterable[Batch],
+        *,
+        check: Callable[[], None] = lambda: None,
     ) -> Iterator[dict[str, NDArray[Any]]]:
         for batch in batches:
+            check()
             images = batch["image"]
             assert images.dtype == np.float32
             self.shapes.append(images.shape)

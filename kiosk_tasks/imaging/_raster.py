@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from kiosk_tasks.errors import UnreadableImage
 from kiosk_tasks.imaging._colour import assemble
+from kiosk_tasks.imaging._jpeg import jpeg_frame, jpeg_segments
 from kiosk_tasks.imaging._pixel_size import from_resolution
 from kiosk_tasks.imaging.image import Image
 
@@ -21,21 +22,24 @@ __all__ = ["RasterFile"]
 _PNG_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _DEFLATE_AT_BEST = 1100  # bytes from one
 _JPEG_AT_BEST = 600  # pixels from one byte: a block of 64 takes a bit at least
-_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_UNITS = {1: "inch", 2: "cm"}
+_MOST_CHUNKS = 50_000  # before the pixels
+_METADATA_BYTES = 2**26
 
 
 class RasterFile:
     """A PNG or JPEG file whose header has been read.
 
-    shape: (Y, X), px. mpp: µm per pixel, if a plausible one is there.
+    shape: (Y, X), px. pixel_bytes: of one pixel. mpp: µm per pixel, if a plausible one is there.
     """
 
     def __init__(self, path: Path, name: str) -> None:
-        self._bytes = path.read_bytes()
+        with path.open("rb") as file:
+            self._bytes = mmap(file.fileno(), 0, access=ACCESS_READ)
         self._name = name
-        self._is_png = self._bytes.startswith(b"\x89PNG")
+        self._is_png = self._bytes[:4] == b"\x89PNG"
         self.mpp: float | None = None
+        self.pixel_bytes = 1
         self.shape: tuple[int, int] = self._read_png() if self._is_png else self._read_jpeg()
 
     def __enter__(self) -> RasterFile:
@@ -47,20 +51,29 @@ class RasterFile:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._bytes = b""
+        self._bytes.close()
+
+    def planes(self, axes: str | None) -> int:  # noqa: ARG002  as TiffImage has it
+        """Return how many planes there are."""
+        return 1
 
     def plane_size(self, axes: str | None) -> tuple[int, int]:  # noqa: ARG002  as TiffImage has it
         """Return (Y, X), px."""
         return self.shape
 
     def check_bytes(self) -> None:
-        """Refuse a header that claims more pixels than the bytes can hold, or a cut file."""
+        """Refuse a header that claims more pixels than the bytes can hold, or far fewer."""
+        if len(self._bytes) > 16 * self.shape[0] * self.shape[1] + _METADATA_BYTES:
+            raise UnreadableImage(
+                f"{self._name} has {len(self._bytes)} bytes, far more than its {self.shape[0]} × "
+                f"{self.shape[1]} px need; export it again."
+            )
         if self._pixels_at_most < self.shape[0] * self.shape[1]:
             raise UnreadableImage(
                 f"{self._name} claims {self.shape[0]} × {self.shape[1]} px, but has only "
                 f"{len(self._bytes)} bytes: it is damaged or cut short; export it again."
             )
-        if not self._is_png and b"\xff\xd9" not in self._bytes[self._scan :]:
+        if not self._is_png and self._bytes.find(b"\xff\xd9", self._scan) < 0:
             raise UnreadableImage(f"{self._name} is cut short; export it again.")
 
     def pixels(self) -> NDArray[Any]:
@@ -80,9 +93,12 @@ class RasterFile:
     def _read_png(self) -> tuple[int, int]:
         width, height, depth, colour = struct.unpack_from(">IIBB", self._bytes, 16)
         bits = depth * _PNG_SAMPLES[colour]
+        self.pixel_bytes = max(bits // 8, 3 if colour == 3 else 1)
         self._pixels_at_most = len(self._bytes) * _DEFLATE_AT_BEST * 8 // bits
         position = 8
-        while position + 8 <= len(self._bytes):
+        for _ in range(_MOST_CHUNKS):
+            if position + 8 > len(self._bytes):
+                break
             length, kind = struct.unpack_from(">I4s", self._bytes, position)
             if kind == b"pHYs":
                 per_unit, _, unit = struct.unpack_from(">IIB", self._bytes, position + 8)
@@ -93,26 +109,12 @@ class RasterFile:
         return height, width
 
     def _read_jpeg(self) -> tuple[int, int]:
-        shape: tuple[int, int] = (0, 0)
+        frame = jpeg_frame(self._bytes)
         self._pixels_at_most = len(self._bytes) * _JPEG_AT_BEST
-        for marker, position in self._jpeg_segments():
+        self._scan = frame.scan
+        self.pixel_bytes = frame.samples
+        for marker, position in jpeg_segments(self._bytes):
             if marker == 0xE0 and self._bytes[position : position + 5] == b"JFIF\0":
                 unit, per_unit = struct.unpack_from(">BH", self._bytes, position + 7)
                 self.mpp = from_resolution(per_unit, _JPEG_UNITS.get(unit, ""))
-            if marker in _JPEG_FRAMES:
-                shape = struct.unpack_from(">HH", self._bytes, position + 1)
-            self._scan = position
-        return shape
-
-    def _jpeg_segments(self) -> Iterator[tuple[int, int]]:
-        """Yield the marker and the position of the content of each segment up to the scan."""
-        position, marker = 2, 0
-        while marker != 0xDA:
-            fill, marker, length = struct.unpack_from(">BBH", self._bytes, position)
-            if fill != 0xFF:
-                raise ValueError("a JPEG segment does not start where it should")
-            if marker == 0xFF:  # padding
-                position += 1
-                continue
-            yield marker, position + 4
-            position += 2 + length
+        return frame.shape

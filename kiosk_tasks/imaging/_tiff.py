@@ -15,15 +15,18 @@ from tifffile import PHOTOMETRIC, RESUNIT, TiffFile
 
 from kiosk_tasks.errors import UnreadableImage
 from kiosk_tasks.imaging._colour import assemble
+from kiosk_tasks.imaging._ome import check_ome
 from kiosk_tasks.imaging._pixel_size import from_ome, from_resolution, micrometres
+from kiosk_tasks.imaging._tiff_chunks import CODECS, at_best, check_chunk
+from kiosk_tasks.imaging._tiff_scan import scan_tiff
 from kiosk_tasks.imaging.image import Image
+from kiosk_tasks.imaging.limits import ImageLimits
 
 __all__ = ["TiffImage"]
 
 # What tifffile logs about a damaged file is said, once, by the error that refuses it.
 logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)
 
-_AT_BEST = 40_000  # bytes from one; zstd does that with a constant image, the others far less
 _COLOUR = (PHOTOMETRIC.RGB, PHOTOMETRIC.YCBCR)
 _ALPHA = (1, 2)  # ExtraSamples: associated and unassociated
 _UNITS = {RESUNIT.INCH: "inch", RESUNIT.CENTIMETER: "cm"}
@@ -32,17 +35,27 @@ _UNITS = {RESUNIT.INCH: "inch", RESUNIT.CENTIMETER: "cm"}
 class TiffImage:
     """The first image of a TIFF file whose headers have been read.
 
-    shape: length of each dimension, px. mpp: µm per pixel, if it is there and plausible.
+    shape: length of each dimension, px. pixel_bytes: of one pixel of one plane, with its samples.
+    mpp: µm per pixel, if it is there and plausible.
+    Raises UnreadableImage and ImageTooLarge for headers that are traps.
     """
 
-    def __init__(self, path: Path, name: str) -> None:
+    def __init__(self, path: Path, name: str, limits: ImageLimits) -> None:
+        scan_tiff(path, name, limits)
         self._name = name
         self._size_bytes = path.stat().st_size
         self._file = TiffFile(path, _multifile=False)  # never opens a file that a file names
         try:
+            if self._file.is_ome:
+                check_ome(self._file.ome_metadata or "", name, limits)
             self._series = self._file.series[0]
             self._page = self._series.keyframe
             self.shape: tuple[int, ...] = tuple(self._series.shape)
+            samples = dict(zip(self._series.axes, self.shape, strict=True)).get("S", 1)
+            if self._page.dtype is None:
+                raise UnreadableImage(f"{name} has pixels of an unknown type; save it as uint16.")
+            self._samples = samples
+            self.pixel_bytes = samples * self._page.dtype.itemsize
             self.mpp = self._pixel_size()
         except BaseException:
             self._file.close()
@@ -65,8 +78,24 @@ class TiffImage:
         size = dict(zip(letters, self.shape, strict=True))
         return size.get("Y", 1), size.get("X", 1)
 
+    def planes(self, axes: str | None) -> int:
+        """Return how many planes of `plane_size` there are; samples of colour are no planes."""
+        height, width = self.plane_size(axes)
+        return -(-prod(self.shape) // (height * width * self._samples))
+
     def check_bytes(self) -> None:
-        """Refuse a file that lacks bytes of its pixels, which tifffile may take for zeros."""
+        """Refuse a file that lacks bytes of its pixels, which tifffile may take for zeros.
+
+        Chunks that would decode to more than their part of the image are refused as well.
+        """
+        codec = self._page.compression
+        if codec not in CODECS:
+            raise UnreadableImage(
+                f"{self._name} is packed with {getattr(codec, 'name', codec)}; "
+                "save it with Deflate, LZW or JPEG, or without compression."
+            )
+        if self._series.nbytes > at_best(codec) * self._size_bytes:
+            raise self._cut_short(f"its pixels need more than {self._size_bytes} bytes")
         if self._series.dataoffset is not None:
             if self._series.dataoffset + self._series.nbytes > self._size_bytes:
                 raise self._cut_short("its pixels end after the file does")
@@ -107,10 +136,15 @@ class TiffImage:
         )
         if present < wanted:
             raise self._cut_short(f"{present} of {wanted} pieces are there")
-        size_bytes = page.keyframe.size * page.keyframe.bitspersample // 8
-        if sum(counts) < (size_bytes if page.compression == 1 else size_bytes / _AT_BEST):
+        keyframe = page.keyframe
+        size_bytes = keyframe.size * keyframe.bitspersample // 8
+        if sum(counts) < size_bytes / (
+            1 if keyframe.compression == 1 else at_best(keyframe.compression)
+        ):
             height, width = self.plane_size(None)
             raise self._cut_short(f"{height} × {width} px need more than {sum(counts)} bytes")
+        if fact := check_chunk(self._file.filehandle, page):
+            raise self._cut_short(fact)
 
     def _cut_short(self, fact: str) -> UnreadableImage:
         return UnreadableImage(

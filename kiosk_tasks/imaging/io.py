@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from kiosk_tasks.errors import ImageTooLarge, KioskError, OutOfMemory, UnreadableImage
+from kiosk_tasks.errors import KioskError, OutOfMemory, UnreadableImage
 from kiosk_tasks.imaging._raster import RasterFile
 from kiosk_tasks.imaging._tiff import TiffImage
 from kiosk_tasks.imaging._tiff_write import write_labels
 from kiosk_tasks.imaging.image import Image
+from kiosk_tasks.imaging.limits import ImageLimits, check_file_bytes
 
 __all__ = ["is_image_file", "read", "write_labels"]
 
@@ -35,6 +36,8 @@ _OTHERS = {
 }
 """How other files start that people send; saying what it is helps more than "not an image"."""
 
+DEFAULT_LIMITS = ImageLimits()
+
 
 def read(
     path: Path,
@@ -42,22 +45,23 @@ def read(
     name: str,
     axes: str | None = None,
     mpp: float | None = None,
-    max_pixels: int | None = None,
+    limits: ImageLimits = DEFAULT_LIMITS,
 ) -> Image:
     """Read a TIFF (OME, ImageJ, tiled, BigTIFF, …), PNG or JPEG file, judged by its content.
 
     name: what the person calls the file; it is in every message.
     axes: one letter for each dimension, in place of what the file says.
     mpp: micrometres per pixel, in place of what the file says.
-    max_pixels: limit for Y × X, checked before anything is decoded.
+    limits: checked against the headers, before anything is decoded.
     Returns the first image of the file: native byte order, C-contiguous, any real dtype or bool.
     Samples of colour are axis C; alpha is dropped, and colour that is grey everywhere has no C.
 
-    Raises UnreadableImage (not an image, damaged, cut short), ImageTooLarge, InvalidAxes (the file
-    does not say what its axes are, or `axes` does not fit), OutOfMemory.
+    Raises UnreadableImage (not an image, damaged, cut short), FileTooLarge, ImageTooLarge,
+    InvalidAxes (the file does not say what its axes are, or `axes` does not fit), OutOfMemory.
     """
-    with _refusing_damage(name), _open(path, name) as file:
-        _check_size(file, axes, name, max_pixels)
+    check_file_bytes(name, path.stat().st_size, max_bytes=limits.max_bytes)
+    with _refusing_damage(name), _open(path, name, limits) as file:
+        _check_size(file, axes, name, limits)
         pixels = file.pixels()
         if np.issubdtype(pixels.dtype, np.complexfloating):
             raise UnreadableImage(
@@ -74,13 +78,13 @@ def is_image_file(path: Path) -> bool:
         return file.read(8).startswith((*_TIFF, _PNG, _JPEG))
 
 
-def _open(path: Path, name: str) -> TiffImage | RasterFile:
+def _open(path: Path, name: str, limits: ImageLimits) -> TiffImage | RasterFile:
     with path.open("rb") as file:
         start = file.read(16)
     if not start:
         raise UnreadableImage(f"{name} is empty (0 bytes); upload it again.")
     if start.startswith(_TIFF):
-        return TiffImage(path, name)
+        return TiffImage(path, name, limits)
     if start.startswith((_PNG, _JPEG)):
         return RasterFile(path, name)
     kind = next((kind for magic, kind in _OTHERS.items() if start.startswith(magic)), None)
@@ -91,19 +95,14 @@ def _open(path: Path, name: str) -> TiffImage | RasterFile:
 
 
 def _check_size(
-    file: TiffImage | RasterFile, axes: str | None, name: str, max_pixels: int | None
+    file: TiffImage | RasterFile, axes: str | None, name: str, limits: ImageLimits
 ) -> None:
     """Refuse what is empty, too large, or larger than its bytes can hold, before decoding."""
     if 0 in file.shape:
         shape = " × ".join(map(str, file.shape))
         raise UnreadableImage(f"{name} has no pixels ({shape}); export it again.")
-    height, width = file.plane_size(axes)
-    if max_pixels is not None and height * width > max_pixels:
-        limit = f"{max_pixels:,}".replace(",", "\u202f")
-        raise ImageTooLarge(
-            f"{name} has {height} × {width} px; this queue takes {limit} px. "
-            "Split the image or set KIOSK_MAX_PIXELS."
-        )
+    planes = file.planes(axes)
+    limits.check(name, file.plane_size(axes), planes=planes, pixel_bytes=file.pixel_bytes)
     file.check_bytes()
 
 

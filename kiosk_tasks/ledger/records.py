@@ -1,30 +1,16 @@
-"""Job records in Redis: submit, claim, write, finish, cancel.
-
-A record is a hash with the fields that the old Kiosk's clients read, and ours beside them
-(`job_type`, `params`, `stage_index`, `token`, `attempts`, `note:*`). A run *claims* its job and
-gets a token; every later write names that token, so that a twin which lost its claim changes
-nothing.
-"""
+"""What a job's record says, and the right to write it."""
 
 from __future__ import annotations
 
 import json
-import socket
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.resources import files
 from typing import Any
-from uuid import uuid4
 
-import redis
-
-from kiosk_tasks.errors import BrokerUnavailable, ClaimLost, UnknownJob
 from kiosk_tasks.job import Job, Status
 
-__all__ = ["Claim", "Ledger", "Record", "now", "time_field"]
-
+__all__ = ["Claim", "Record", "new_fields", "now", "time_field"]
 
 _OLD_TIME_FIELDS = {"predict": "prediction_time"}
 
@@ -32,14 +18,6 @@ _OLD_TIME_FIELDS = {"predict": "prediction_time"}
 def time_field(stage: str) -> str:
     """Return the record's field for a stage's seconds, under the name that older clients read."""
     return _OLD_TIME_FIELDS.get(stage, f"{stage}_time")
-
-
-@dataclass(frozen=True)
-class Claim:
-    """The right to write a job's record, until another run claims it."""
-
-    job_id: str
-    token: str
 
 
 @dataclass(frozen=True)
@@ -58,6 +36,16 @@ class Record:
     def progress(self) -> int:
         """Percent, 0 to 100."""
         return int(self.fields.get("progress") or 0)
+
+    @property
+    def attempts(self) -> int:
+        """How many runs of the present link have begun and not ended in order."""
+        return int(self.fields.get("attempts") or 0)
+
+    @property
+    def retries(self) -> int:
+        """How often the present link was put back after an error that may pass."""
+        return int(self.fields.get("retries") or 0)
 
     @property
     def payload(self) -> dict[str, Any]:
@@ -84,112 +72,29 @@ class Record:
         }
 
 
+@dataclass(frozen=True)
+class Claim:
+    """The right to write a job's record, until another run claims it.
+
+    token: names this run; every write is checked against it.
+    record: as it stood when the claim was made.
+    exhausted: as many runs as allowed have died; the job is only to be ended.
+    """
+
+    job_id: str
+    token: str
+    record: Record
+    exhausted: bool = False
+
+
 def now() -> str:
     """Return the time as ISO 8601, UTC."""
     return datetime.now(UTC).isoformat()
 
 
-class Ledger:
-    """All job records under one key prefix of one Redis."""
-
-    def __init__(self, client: redis.Redis, *, prefix: str, expires_s: int) -> None:
-        """client: decodes its replies. expires_s: how long an ended job's record is kept."""
-        self._redis = client
-        self._prefix = prefix
-        self._expires_s = expires_s
-        self._identity = socket.gethostname()
-        folder = files(__package__)
-        self._submit, self._claim, self._write, self._finish = (
-            client.register_script((folder / f"{name}.lua").read_text("utf-8"))
-            for name in ("submit", "claim", "write", "finish")
-        )
-
-    def submit(self, job: Job) -> bool:
-        """Write a new job's record and index it, in one transaction; False if it is there already.
-
-        The message is sent only after this, so that no job exists in the broker alone.
-        """
-        moment = datetime.fromisoformat(job.created_at).timestamp()
-        with _mapped_errors():
-            answer = self._submit(
-                keys=[self._key(job.id), f"{self._prefix}open", f"{self._prefix}jobs"],
-                args=[job.id, moment, self._expires_s, *_flat(_new_fields(job))],
-            )
-        return bool(answer == "written")
-
-    def claim(self, job_id: str, *, stage_index: int) -> Claim | None:
-        """Claim the job for the link that starts at that stage; None if there is nothing to do.
-
-        Nothing is to be done when the job has ended or a later link has begun: the message is an
-        echo. Raises UnknownJob if there is no record.
-        """
-        claim = Claim(job_id, uuid4().hex)
-        with _mapped_errors():
-            answer = self._claim(
-                keys=[self._key(job_id)], args=[claim.token, stage_index, now(), self._identity]
-            )
-        if answer == "missing":
-            raise UnknownJob(f"the ledger has no job {job_id}; it may have expired.")
-        return claim if answer == "claimed" else None
-
-    def write(self, claim: Claim, fields: Mapping[str, str]) -> None:
-        """Write fields; raises ClaimLost if another run holds the claim or the job has ended."""
-        stamped = {**fields, "updated_at": now(), "updated_by": self._identity}
-        with _mapped_errors():
-            answer = self._write(
-                keys=[self._key(claim.job_id)], args=[claim.token, *_flat(stamped)]
-            )
-        _check(answer, claim.job_id)
-
-    def finish(
-        self, job_id: str, status: Status, fields: Mapping[str, str], *, claim: Claim | None = None
-    ) -> bool:
-        """End the job with a terminal status; False if it had ended or the claim was lost.
-
-        claim: None ends it whoever runs it, as a cancellation does.
-        """
-        ended = {**fields, "status": str(status), "finished_at": now(), "updated_at": now()}
-        with _mapped_errors():
-            answer = self._finish(
-                keys=[self._key(job_id), f"{self._prefix}open"],
-                args=[claim.token if claim else "", job_id, self._expires_s, *_flat(ended)],
-            )
-        return bool(answer == "written")
-
-    def record(self, job_id: str) -> Record:
-        """Return the job's record; raises UnknownJob if there is none."""
-        with _mapped_errors():
-            fields: Any = self._redis.hgetall(self._key(job_id))
-        if not fields:
-            raise UnknownJob(f"the ledger has no job {job_id}; it may have expired.")
-        return Record(job_id, fields)
-
-    def newest(self, count: int) -> list[Record]:
-        """Return the newest records, newest first."""
-        with _mapped_errors():
-            ids: Any = self._redis.zrevrange(f"{self._prefix}jobs", 0, count - 1)
-        return self.records(ids)
-
-    def records(self, job_ids: Collection[str]) -> list[Record]:
-        """Return the records of these jobs in one round trip, without those that are gone."""
-        pipe = self._redis.pipeline(transaction=False)
-        for job_id in job_ids:
-            pipe.hgetall(self._key(job_id))
-        with _mapped_errors():
-            rows: list[Any] = pipe.execute()
-        return [Record(i, f) for i, f in zip(job_ids, rows, strict=True) if f]
-
-    def open_count(self) -> int:
-        """Return how many jobs have not ended."""
-        with _mapped_errors():
-            return int(self._redis.zcard(f"{self._prefix}open"))
-
-    def _key(self, job_id: str) -> str:
-        return f"{self._prefix}job:{job_id}"
-
-
-def _new_fields(job: Job) -> dict[str, str]:
-    return {
+def new_fields(job: Job, *, mirror: str) -> dict[str, str]:
+    """Return the fields of a record that nothing has happened to."""
+    fields = {
         "original_name": job.source.name,
         "input_file_name": job.source.input_file_name,
         "model_name": job.params.model_name or "",
@@ -208,24 +113,4 @@ def _new_fields(job: Job) -> dict[str, str]:
         "created_at": job.created_at,
         "updated_at": job.created_at,
     }
-
-
-def _flat(fields: Mapping[str, str]) -> list[str]:
-    return [item for pair in fields.items() for item in pair]
-
-
-def _check(answer: str, job_id: str) -> None:
-    if answer == "lost":
-        raise ClaimLost(f"another run has taken over job {job_id}.")
-    if answer != "written":
-        raise ClaimLost(f"job {job_id} is {answer} already.")
-
-
-@contextmanager
-def _mapped_errors() -> Iterator[None]:
-    try:
-        yield
-    except (redis.ConnectionError, redis.TimeoutError) as exc:
-        raise BrokerUnavailable(
-            "the broker does not answer. Start it (kiosk up) or set KIOSK_BROKER_URL."
-        ) from exc
+    return {**fields, "mirror": mirror} if mirror else fields

@@ -10,7 +10,9 @@ from contextlib import contextmanager
 
 from kiosk_tasks.errors import Cancelled, ClaimLost
 from kiosk_tasks.job import Status
-from kiosk_tasks.ledger.records import Claim, Ledger, time_field
+from kiosk_tasks.ledger.ledger import Ledger
+from kiosk_tasks.ledger.pulse import Pulse
+from kiosk_tasks.ledger.records import time_field
 from kiosk_tasks.ports import Fact
 
 __all__ = ["LedgerReporter"]
@@ -22,46 +24,63 @@ _MIN_INTERVAL_S = 0.2
 
 
 class LedgerReporter:
-    """The `Reporter` of a worker: status, progress and facts go to the ledger."""
+    """The `Reporter` of a worker: status, progress and facts go to the ledger.
 
-    def __init__(self, ledger: Ledger, claim: Claim) -> None:
-        """claim: what every write is checked against."""
+    What nobody waits for is kept until the next status word takes it along: a write costs a round
+    trip, and an image of a tenth of a second should not pay for twenty.
+    """
+
+    def __init__(self, ledger: Ledger, pulse: Pulse) -> None:
+        """pulse: of the run whose claim every write is checked against."""
         self._ledger = ledger
-        self._claim = claim
+        self._pulse = pulse
+        self._claim = pulse.claim
+        self._unwritten: dict[str, str] = {}
         self._last_write_s = float("-inf")
 
     @contextmanager
     def stage(self, name: str, status: str | None) -> Iterator[None]:
         """Enclose one stage: its status word before, its seconds after."""
+        self.check()
         if status:
             self._write({"status": str(status)})
         start = time.perf_counter()
         yield
         seconds = time.perf_counter() - start
-        self._write({time_field(name): f"{seconds:.4f}"})
+        self._unwritten[time_field(name)] = f"{seconds:.4f}"
         log.info("stage job_id=%s stage=%s seconds=%.3f", self._claim.job_id, name, seconds)
 
+    def check(self) -> None:
+        """Raise Cancelled, ClaimLost or TimeLimit if the run should stop."""
+        self._pulse.check()
+
     def progress(self, done: int, total: int) -> None:
-        """Record the percentage; the last unit is always written."""
-        moment = time.monotonic()
-        if done < total and moment - self._last_write_s < _MIN_INTERVAL_S:
-            return
-        self._last_write_s = moment
-        self._write({"progress": str(100 * done // max(total, 1))})
+        """Record the percentage."""
+        self.check()
+        self._unwritten["progress"] = str(100 * done // max(total, 1))
+        if time.monotonic() - self._last_write_s >= _MIN_INTERVAL_S:
+            self._write({})
 
     def note(self, **facts: Fact) -> None:
         """Keep facts as `note:*` fields of the record."""
-        self._write({f"note:{name}": json.dumps(value) for name, value in facts.items()})
+        self._unwritten |= {f"note:{name}": json.dumps(value) for name, value in facts.items()}
 
     def notes(self) -> dict[str, Fact]:
         """Return the facts noted so far, and the seconds of the stages that are done."""
+        self._write({})
         record = self._ledger.record(self._claim.job_id)
         return {**record.notes(), "seconds": dict(record.seconds())}
 
+    def unwritten(self) -> dict[str, str]:
+        """Return the fields that the record lacks, for the write that ends the run."""
+        return dict(self._unwritten)
+
     def _write(self, fields: dict[str, str]) -> None:
         try:
-            self._ledger.write(self._claim, fields)
+            self._ledger.write(self._claim, {**self._unwritten, **fields})
         except ClaimLost:
             if self._ledger.record(self._claim.job_id).status is Status.CANCELLED:
                 raise Cancelled(f"job {self._claim.job_id} was cancelled.") from None
             raise
+        self._unwritten.clear()
+        self._last_write_s = time.monotonic()

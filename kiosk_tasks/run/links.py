@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import accumulate, groupby
 from typing import Any, Literal
 
 from kiosk_tasks.errors import InvalidParameter
 from kiosk_tasks.job import JobType
 
-__all__ = ["ADMIT", "CONTINUE", "Link", "plan_links", "queue_names"]
+__all__ = ["ADMIT", "CONTINUE", "Link", "lane_of", "plan_links", "queue_names"]
 
 CONTINUE = 0
 """Priority of a link of a job that has begun; Redis brokers take the lowest number first."""
+SEPARATOR = ":"
+"""Between a queue's name and a priority in the names of the broker's lists."""
 ADMIT = 6
 """Priority of a job that waits to begin."""
 
@@ -29,6 +31,21 @@ class Link:
     stop: int
     queue: str
 
+    @property
+    def priority(self) -> int:
+        """A job that has begun goes before one that waits."""
+        return CONTINUE if self.start else ADMIT
+
+    @property
+    def lane(self) -> str:
+        """The broker's list that the link's message goes to."""
+        return lane_of(self.queue, self.priority)
+
+
+def lane_of(queue: str, priority: int) -> str:
+    """Return the name of the broker's list for that queue and priority."""
+    return f"{queue}{SEPARATOR}{priority}" if priority else queue
+
 
 def plan_links(
     job_type: JobType[Any],
@@ -38,6 +55,7 @@ def plan_links(
 ) -> tuple[Link, ...]:
     """Cut a job type's stages into links.
 
+    A stage that fans out ends its link: nothing waits inside a task.
     mode: "queue" joins neighbours on one queue; "stage" makes each stage a link.
     stage_queues: queue of a stage by its name, or by "job.stage", over what the stage declares.
     """
@@ -50,7 +68,8 @@ def plan_links(
     if mode == "stage":
         return tuple(Link(i, i + 1, queue) for i, queue in enumerate(queues))
     links: list[Link] = []
-    for queue, run in groupby(queues):
+    waits = list(accumulate((s.fans_out for s in job_type.steps[:-1]), initial=0))
+    for (queue, _), run in groupby(zip(queues, waits, strict=True)):
         start = links[-1].stop if links else 0
         links.append(Link(start, start + len(list(run)), queue))
     return tuple(links)

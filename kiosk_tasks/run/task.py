@@ -9,23 +9,30 @@ from typing import Any
 
 from billiard.exceptions import SoftTimeLimitExceeded
 from celery import Task
-from celery.exceptions import Ignore
-from celery.states import FAILURE
+from celery.exceptions import Ignore, Reject
 
 from kiosk_tasks.errors import (
+    BrokerUnavailable,
     Cancelled,
     ClaimLost,
     InternalError,
     KioskError,
     OutOfMemory,
+    TimeLimit,
+    WorkerDied,
 )
+from kiosk_tasks.fan_out import FanOut
 from kiosk_tasks.job import Job, JobType, Status, new_job
 from kiosk_tasks.ledger import Claim, LedgerReporter
 from kiosk_tasks.ledger.records import Record
+from kiosk_tasks.run.children import gather, submit_children
+from kiosk_tasks.run.ending import discard, end_badly, finish, resume
+from kiosk_tasks.run.links import Link, lane_of
+from kiosk_tasks.run.messages import link_at
 from kiosk_tasks.stages import check_job, run_stages
 from kiosk_tasks.wiring import Adapters, adapters, make_context
 
-__all__ = ["LinkTask", "run_link"]
+__all__ = ["LinkTask", "run_link", "too_many_deaths"]
 
 log = logging.getLogger(__name__)
 
@@ -39,14 +46,16 @@ class LinkTask(Task[Any, Any]):
 
     abstract = True
     throws = (KioskError,)
+    Request = "kiosk_tasks.run.request:LinkRequest"
+    # The ledger counts the runs of a job; Celery only has to send it again when a child is lost.
+    max_retries = None
+    default_retry_delay = 1
 
-    def __init__(self, job_type: JobType[Any], name: str, *, max_retries: int) -> None:
+    def __init__(self, job_type: JobType[Any], name: str) -> None:
         """Take limits from the job type.
 
         name: the task's, by which messages find it.
-        max_retries: how often it is run again after an error that may pass.
         """
-        self.max_retries = max_retries
         self.name = name
         self.job_type = job_type
         self.soft_time_limit = job_type.seconds
@@ -54,30 +63,67 @@ class LinkTask(Task[Any, Any]):
 
 
 def run_link(task: LinkTask, job_id: str, *, start: int, stop: int, artifact: str = "") -> Any:
-    """Run the stages `start` to `stop` of a job; the one place where any exception is caught.
+    """Run the stages `start` to `stop` of a job.
 
     Returns the key of the artifact for the next link or, after the last stage, the job's result.
     A job that has ended, or whose later link has begun, is left alone: the message is an echo.
     """
-    outside, job_type = adapters(), task.job_type
-    claim = outside.ledger.claim(job_id, stage_index=start)
-    if claim is None:
-        raise Ignore
+    outside = adapters()
     try:
-        record = outside.ledger.record(job_id)
-        job = _job_of(record, job_type)
-        value = outside.workspace.get(artifact) if artifact else None
-        ctx = make_context(job, LedgerReporter(outside.ledger, claim), given=outside)
-        if start == 0:
-            check_job(job_type.steps, ctx)
-        value = run_stages(job_type.steps[start:stop], value, ctx)
-        if stop < len(job_type.steps):
-            return outside.workspace.put(job_id, job_type.steps[stop].name, value)
-        _finish(outside, claim, record, value)
-    except Exception as exc:  # the task boundary: whatever it is ends in the record
-        _end_badly(task, outside, claim, _as_ours(exc, job_id))
-    else:
-        return value
+        claim = outside.ledger.claim(
+            job_id, stage_index=start, redelivered=_was_delivered(task.request)
+        )
+        if claim is None:
+            raise Ignore
+        link = Link(start, stop, str(claim.record.fields["lane"]))
+        return _run(task, outside, claim, link, artifact)
+    except BrokerUnavailable as exc:  # nothing can be written: the message must not be used up
+        raise Reject(str(exc), requeue=True) from exc
+
+
+def too_many_deaths(attempts: int) -> WorkerDied:
+    """Return the error of a job whose every run has died."""
+    return WorkerDied(
+        f"the worker died {attempts} times while it ran this job, most likely for want of memory. "
+        "Split the image, or run the worker with more."
+    )
+
+
+def _run(task: LinkTask, outside: Adapters, claim: Claim, link: Link, artifact: str) -> Any:
+    """Run a claimed link; the one place where any exception is caught."""
+    job_id, seconds = claim.job_id, task.job_type.seconds
+    with outside.heart.beating(claim, seconds=seconds) as pulse:
+        report = LedgerReporter(outside.ledger, pulse)
+        try:
+            if claim.exhausted:
+                raise too_many_deaths(claim.record.attempts)
+            value = _stages(task.job_type, outside, claim, report, link, artifact)
+            if isinstance(value, FanOut):
+                return _fan_out(task, outside, claim, link, value, report)
+            if link.stop < len(task.job_type.steps):
+                return _hand_on(task, outside, claim, link, value, report)
+            return _end_well(task, outside, claim, value, report)
+        except BrokerUnavailable:
+            raise
+        except Exception as exc:  # the task boundary: whatever it is ends in the record
+            raise _outcome(task, outside, claim, link, _as_ours(exc, job_id)) from exc
+
+
+def _stages(
+    job_type: JobType[Any],
+    outside: Adapters,
+    claim: Claim,
+    report: LedgerReporter,
+    link: Link,
+    artifact: str,
+) -> Any:
+    ctx = make_context(_job_of(claim.record, job_type), report, given=outside)
+    if link.start == 0:
+        check_job(job_type.steps, ctx)
+    value = outside.workspace.get(artifact) if artifact else None
+    if link.start and job_type.steps[link.start - 1].fans_out:
+        value = gather(outside.ledger, claim.job_id, value)
+    return run_stages(job_type.steps[link.start : link.stop], value, ctx)
 
 
 def _job_of(record: Record, job_type: JobType[Any]) -> Job:
@@ -85,14 +131,73 @@ def _job_of(record: Record, job_type: JobType[Any]) -> Job:
     return Job(job.id, job.type_name, job.source, job.params, record.fields["created_at"])
 
 
-def _finish(outside: Adapters, claim: Claim, record: Record, value: dict[str, str]) -> None:
-    began = datetime.fromisoformat(record.fields["started_at"])
+def _hand_on(
+    task: LinkTask,
+    outside: Adapters,
+    claim: Claim,
+    link: Link,
+    value: Any,
+    report: LedgerReporter,
+) -> str:
+    """Leave the value for the next link, whose message Celery sends when this task returns."""
+    key = outside.workspace.put(claim.job_id, task.job_type.steps[link.stop].name, value)
+    fields = {**report.unwritten(), "artifact": key}
+    lane = _next_lane(task, link)
+    outside.ledger.release(claim, "next", lane=lane, stage_index=link.stop, fields=fields)
+    return key
+
+
+def _fan_out(
+    task: LinkTask,
+    outside: Adapters,
+    claim: Claim,
+    link: Link,
+    value: FanOut,
+    report: LedgerReporter,
+) -> str:
+    """Submit the children and let the job wait, holding no worker."""
+    key = outside.workspace.put(claim.job_id, task.job_type.steps[link.stop].name, value.keep)
+    submit_children(task.app, outside.ledger, claim.job_id, value.children, report.check)
+    total = str(len(value.children))
+    fields = {**report.unwritten(), "artifact": key, "total_jobs": total, "progress": "0"}
+    lane = link_at(task.job_type, link.stop).lane
+    if outside.ledger.release(claim, "children", lane=lane, stage_index=link.stop, fields=fields):
+        resume(task.app, outside.ledger, claim.job_id)
+    return key
+
+
+def _end_well(
+    task: LinkTask, outside: Adapters, claim: Claim, value: dict[str, str], report: LedgerReporter
+) -> dict[str, str]:
+    began = datetime.fromisoformat(claim.record.fields["started_at"])
     seconds = (datetime.now(UTC) - began).total_seconds()
-    fields = {**value, "progress": "100", "total_time": f"{seconds:.4f}"}
-    if not outside.ledger.finish(claim.job_id, Status.DONE, fields, claim=claim):
-        raise ClaimLost(f"another run has taken over job {claim.job_id}.")
-    outside.workspace.clear(claim.job_id)
+    fields = {**report.unwritten(), **value, "progress": "100", "total_time": f"{seconds:.4f}"}
+    if not finish(task.app, outside.ledger, claim.job_id, Status.DONE, fields, claim=claim):
+        raise ClaimLost(f"another run has taken over job {claim.job_id}, or it has ended.")
+    if link_leaves_artifacts(claim.record):
+        outside.workspace.clear(claim.job_id)
     log.info("done job_id=%s seconds=%.3f", claim.job_id, seconds)
+    return value
+
+
+def link_leaves_artifacts(record: Record) -> bool:
+    """Tell whether a link before this one has left something in the workspace."""
+    return "artifact" in record.fields
+
+
+def _next_lane(task: LinkTask, link: Link) -> str:
+    """Return the list that Celery will send the next link to: the chain in the message knows."""
+    rest = getattr(task.request, "chain", None)
+    options = rest[-1].get("options", {}) if rest else {}
+    if "queue" in options:
+        return lane_of(options["queue"], options.get("priority") or 0)
+    return link_at(task.job_type, link.stop).lane
+
+
+def _was_delivered(request: Any) -> bool:
+    """Tell whether the message was another worker's, or sent because a child was lost."""
+    delivery = getattr(request, "delivery_info", None) or {}
+    return bool(delivery.get("redelivered") or request.retries)
 
 
 def _as_ours(error: Exception, job_id: str) -> KioskError:
@@ -104,29 +209,33 @@ def _as_ours(error: Exception, job_id: str) -> KioskError:
             "Split the image, or run the worker with more."
         )
     if isinstance(error, SoftTimeLimitExceeded):
-        return InternalError("the job took longer than its time limit. Split the image.")
+        return TimeLimit("the job took longer than its time limit. Split the image.")
     log.error("unforeseen job_id=%s", job_id, exc_info=error)
     return InternalError(f"an unforeseen error ({type(error).__name__}: {error}); see the log.")
 
 
-def _end_badly(task: Task[Any, Any], outside: Adapters, claim: Claim, error: KioskError) -> None:
-    """Retry, give up, or leave quietly; always raises."""
-    job_id = claim.job_id
-    if isinstance(error, Cancelled | ClaimLost):
-        if isinstance(error, Cancelled):
-            outside.workspace.clear(job_id)
-        log.info("left job_id=%s why=%s", job_id, error)
-        raise Ignore
-    if error.retry and task.request.retries < (task.max_retries or 0):
-        raise task.retry(exc=error, countdown=_backoff_s(task.request.retries))
-    outside.ledger.finish(job_id, Status.FAILED, {"reason": str(error)}, claim=claim)
-    outside.workspace.clear(job_id)
-    log.info("failed job_id=%s reason=%s", job_id, error)
-    if task.request.id != job_id:  # a link before the last: the job's own result is not ours
-        task.app.backend.store_result(job_id, error, FAILURE)
-    raise error
+def _outcome(
+    task: LinkTask, outside: Adapters, claim: Claim, link: Link, error: KioskError
+) -> Exception:
+    """Retry, give up, or leave quietly; return what tells Celery so."""
+    job_id, record = claim.job_id, claim.record
+    if not isinstance(error, Cancelled | ClaimLost):
+        if error.retry and record.retries < outside.max_retries:
+            outside.ledger.release(
+                claim, "again", lane=record.fields["lane"], stage_index=link.start, fields={}
+            )
+            return _again(task, error, record.retries)
+        if end_badly(task.app, outside.ledger, job_id, error, claim=claim):
+            discard(outside.storage, outside.workspace, job_id, output=True)
+            return error
+    status = outside.ledger.record(job_id).status
+    if status.terminal:
+        discard(outside.storage, outside.workspace, job_id, output=status is not Status.DONE)
+    log.info("left job_id=%s why=%s", job_id, error)
+    return Ignore()
 
 
-def _backoff_s(retries: int) -> float:
-    """Return seconds to wait: doubling, with jitter so that jobs do not come back all at once."""
-    return min(2.0**retries, _BACKOFF_MAX_S) * random.uniform(0.5, 1.0)  # noqa: S311
+def _again(task: LinkTask, error: KioskError, retries: int) -> Exception:
+    """Send the link again after a pause: doubling, with jitter so that not all come at once."""
+    pause_s = min(2.0**retries, _BACKOFF_MAX_S) * random.uniform(0.5, 1.0)  # noqa: S311
+    return task.retry(exc=error, countdown=pause_s, throw=False)

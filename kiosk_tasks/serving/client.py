@@ -13,7 +13,7 @@ import grpc
 from numpy.typing import NDArray
 
 from kiosk_tasks.errors import KioskError, ModelMismatch, ModelServerUnavailable, UnknownModel
-from kiosk_tasks.ports import Signature
+from kiosk_tasks.ports import Signature, no_check
 from kiosk_tasks.serving.channel import Connection
 from kiosk_tasks.serving.protos import (
     get_model_metadata_pb2,
@@ -26,6 +26,7 @@ from kiosk_tasks.serving.versions import VersionState, VersionStatus
 
 __all__ = ["TensorFlowServing"]
 
+_CHECK_EVERY_S = 0.5  #: a cancelled job stops waiting for a reply after that
 _MAX_RESENDS = 3  #: a batch on which the server dies each time is given up after so many
 
 
@@ -103,11 +104,16 @@ class TensorFlowServing:
         return tuple(sorted(found, key=lambda status: status.version))
 
     def predict(
-        self, signature: Signature, batches: Iterable[Mapping[str, NDArray[Any]]]
+        self,
+        signature: Signature,
+        batches: Iterable[Mapping[str, NDArray[Any]]],
+        *,
+        check: Callable[[], None] = no_check,
     ) -> Iterator[dict[str, NDArray[Any]]]:
         """Yield the outputs of each batch, in order; `in_flight` batches are under way at once.
 
         batches: one mapping of input name to array each, drawn lazily: one more than is in flight.
+        check: called every `_CHECK_EVERY_S` while a reply is awaited; raises to stop.
         The arrays yielded are read-only. Closing the iterator cancels what is under way.
         Raises ModelMismatch when an array does not fit the signature, before it is sent, or when an
         output is missing; UnknownModel when the version is gone; ModelServerUnavailable.
@@ -118,13 +124,13 @@ class TensorFlowServing:
                 request = _request(signature, fit_inputs(signature, batch))
                 outputs = None
                 if len(calls) == self._in_flight:
-                    outputs = self._receive(calls[0], signature)
+                    outputs = self._receive(calls[0], signature, check)
                     calls.popleft()
                 calls.append(_Call(request, self._send(request)))
                 if outputs is not None:
                     yield outputs
             while calls:
-                outputs = self._receive(calls[0], signature)
+                outputs = self._receive(calls[0], signature, check)
                 calls.popleft()
                 yield outputs
         finally:
@@ -147,18 +153,23 @@ class TensorFlowServing:
     def _send(self, request: Any) -> Any:
         return self._connection.prediction.Predict.future(request, timeout=self._deadline_s)
 
-    def _receive(self, call: _Call, signature: Signature) -> dict[str, NDArray[Any]]:
+    def _receive(
+        self, call: _Call, signature: Signature, check: Callable[[], None]
+    ) -> dict[str, NDArray[Any]]:
         """Await the reply; a batch lost with a restarting server is sent again."""
         while True:
             try:
-                reply = call.future.result()
+                check()
+                reply = call.future.result(timeout=_CHECK_EVERY_S)
                 break
+            except grpc.FutureTimeoutError:
+                continue
             except grpc.RpcError as exc:
                 code = exc.code()
                 if code is grpc.StatusCode.NOT_FOUND:
                     raise self._gone(signature) from exc
                 lost = code is grpc.StatusCode.UNAVAILABLE and call.resends < _MAX_RESENDS
-                if not lost or not self._connection.wait(self._wait_s):
+                if not lost or not self._comes_back(check):
                     raise self._error(exc, self._deadline_s) from exc
                 call.resends += 1
                 call.future = self._send(call.request)
@@ -169,6 +180,15 @@ class TensorFlowServing:
                 f"{', '.join(missing)}; it gave {', '.join(sorted(reply.outputs)) or 'nothing'}."
             )
         return {name: from_proto(reply.outputs[name]) for name in signature.outputs}
+
+    def _comes_back(self, check: Callable[[], None]) -> bool:
+        """Wait for a server that is down; False if it is not back within `wait_s`."""
+        ends = time.monotonic() + self._wait_s
+        while not self._connection.wait(min(_CHECK_EVERY_S, self._wait_s)):
+            check()
+            if time.monotonic() >= ends:
+                return False
+        return True
 
     def _gone(self, signature: Signature) -> UnknownModel:
         """Say what is served now in place of a version that was removed meanwhile."""

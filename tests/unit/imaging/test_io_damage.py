@@ -10,6 +10,7 @@ import pytest
 from tifffile import TiffFile
 
 from kiosk_tasks.errors import ImageTooLarge, KioskError, UnreadableImage
+from kiosk_tasks.imaging.limits import ImageLimits
 from tests.unit.imaging.files import COLOUR, PLANE, jpeg, load, png, save, tiff
 
 
@@ -85,7 +86,7 @@ BAD = {
 @pytest.mark.parametrize("case", BAD)
 def test_bad_files_are_refused_with_a_way_out(tmp_path: Path, case: str) -> None:
     with pytest.raises(UnreadableImage) as caught:
-        load(tmp_path, BAD[case])
+        load(tmp_path, BAD[case], limits=ImageLimits(2**40, max_bytes=2**50))
     message = str(caught.value)
     assert message.startswith("cells.tif ")
     assert message.endswith(".")
@@ -110,13 +111,13 @@ def test_nothing_but_kiosk_errors_from_damaged_bytes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [GOOD, PNG, jpeg(PLANE.astype(np.uint8))])
 def test_limit_is_checked_before_decoding(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(ImageTooLarge, match=r"48 × 64 px; .* 3.071 px\. .*KIOSK_MAX_PIXELS"):
-        load(tmp_path, content, max_pixels=48 * 64 - 1)
-    assert load(tmp_path, content, max_pixels=48 * 64).size["Y"] == 48
+        load(tmp_path, content, limits=ImageLimits(48 * 64 - 1))
+    assert load(tmp_path, content, limits=ImageLimits(48 * 64)).size["Y"] == 48
 
 
 def test_limit_outranks_damage(tmp_path: Path) -> None:
     with pytest.raises(ImageTooLarge, match="100000 × 100000"):
-        load(tmp_path, giant_tiff(1), max_pixels=1 << 24)
+        load(tmp_path, giant_tiff(1), limits=ImageLimits(1 << 24))
 
 
 def ome_of_frames(count: int, data: str) -> bytes:

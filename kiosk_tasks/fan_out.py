@@ -1,0 +1,55 @@
+"""How a job hands work to child jobs, and what it gets back.
+
+A stage that fans out returns `FanOut`; the job then waits, holding no worker, and the stage after
+it is run with `Gathered` once every child has ended, well or badly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["Child", "FanOut", "Gathered", "Outcome"]
+
+
+@dataclass(frozen=True)
+class Child:
+    """A job to be submitted: its type, and its source and parameters as a client gives them."""
+
+    type_name: str
+    fields: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class FanOut:
+    """What a stage returns to have jobs done.
+
+    keep: goes to the next stage, through the workspace.
+    """
+
+    children: tuple[Child, ...]
+    keep: Any = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one child.
+
+    reason: why it failed; empty if it is done.
+    output: what its last stage gave (`output_file_name`, `output_url`); empty if it failed.
+    """
+
+    id: str
+    name: str
+    ok: bool
+    reason: str = ""
+    output: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What the stage after a fan-out gets; outcomes are in the order of the children."""
+
+    keep: Any
+    outcomes: tuple[Outcome, ...]

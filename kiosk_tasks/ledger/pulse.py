@@ -1,0 +1,101 @@
+"""A running job's sign of life: one thread per process renews the leases of its claims.
+
+The same thread looks every second whether the job was cancelled or taken over, so that a run need
+not ask the ledger between two tiles.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from kiosk_tasks.errors import BrokerUnavailable, Cancelled, ClaimLost, KioskError, TimeLimit
+from kiosk_tasks.job import Status
+from kiosk_tasks.ledger.ledger import Ledger
+from kiosk_tasks.ledger.records import Claim
+
+__all__ = ["Heart", "Pulse"]
+
+log = logging.getLogger(__name__)
+
+_LOOK_EVERY_S = 1.0
+_RENEWALS_PER_LEASE = 4
+
+
+class Pulse:
+    """One run's view of whether it should go on."""
+
+    def __init__(self, claim: Claim, *, seconds: float) -> None:
+        """seconds: the run's time limit, which pools without limits of their own do not enforce."""
+        self.claim = claim
+        self._ends = time.monotonic() + seconds
+        self._seconds = seconds
+        self.error: KioskError | None = None
+
+    def check(self) -> None:
+        """Raise Cancelled, ClaimLost or TimeLimit if the run should stop; costs nothing."""
+        if self.error is not None:
+            raise self.error
+        if time.monotonic() > self._ends:
+            raise TimeLimit(f"the job took longer than {self._seconds:g} s. Split the image.")
+
+    def heard(self, answer: str) -> None:
+        """Take in what the ledger said of the claim."""
+        if answer == Status.CANCELLED:
+            self.error = Cancelled(f"job {self.claim.job_id} was cancelled.")
+        elif answer != "written":
+            self.error = ClaimLost(f"job {self.claim.job_id} is {answer} for this run.")
+
+
+class Heart:
+    """Renews the leases of the claims that run in this process; made after a fork, not before."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        """ledger: whose claims they are. The thread starts with the first."""
+        self._ledger = ledger
+        self._every_s = ledger.lease_s / _RENEWALS_PER_LEASE
+        self._look_s = min(_LOOK_EVERY_S, self._every_s)
+        self._changed = threading.Condition()
+        self._due: dict[Pulse, float] = {}
+        self._thread: threading.Thread | None = None
+
+    @contextmanager
+    def beating(self, claim: Claim, *, seconds: float) -> Iterator[Pulse]:
+        """Renew the claim's lease until the block is left."""
+        pulse = Pulse(claim, seconds=seconds)
+        with self._changed:
+            self._due[pulse] = time.monotonic() + self._every_s
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._beat, name="leases", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+        try:
+            yield pulse
+        finally:
+            with self._changed:
+                del self._due[pulse]
+
+    def _beat(self) -> None:
+        while True:
+            with self._changed:
+                while not self._due:
+                    self._changed.wait()
+                self._changed.wait(self._look_s)
+                pulses = dict(self._due)
+            for pulse, due in pulses.items():
+                self._look(pulse, renew=time.monotonic() >= due)
+
+    def _look(self, pulse: Pulse, *, renew: bool) -> None:
+        ask = self._ledger.renew if renew else self._ledger.holds
+        try:
+            pulse.heard(ask(pulse.claim))
+        except BrokerUnavailable as exc:  # the lease may run out: then another run takes over
+            log.warning("no sign of life job_id=%s why=%s", pulse.claim.job_id, exc)
+            return
+        if renew:
+            with self._changed:
+                if pulse in self._due:
+                    self._due[pulse] = time.monotonic() + self._every_s

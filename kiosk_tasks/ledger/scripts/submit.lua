@@ -1,0 +1,18 @@
+-- Write a new job's record and index it; nothing happens if it is there already.
+-- ARGV: prefix, job id, submission (a random word), lane, parent ('' = none),
+-- seconds after which ended jobs leave the index, field, value, …
+local id, submission, lane, parent = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local there = get('submission')
+-- the same call again, after a reply that was lost on the way, counts as the first
+if there or get('status') then return there == submission and 'written' or 'there' end
+local moment = now()
+redis.call('HSET', record, 'submission', submission, 'lane', lane, unpack(ARGV, 7))
+redis.call('ZADD', prefix .. 'open', moment, id)
+redis.call('ZADD', prefix .. 'jobs', moment, id)
+redis.call('ZREMRANGEBYSCORE', prefix .. 'jobs', '-inf', moment - ARGV[6])
+wait_in(lane, id, moment)
+if parent ~= '' then
+  redis.call('HSET', record, 'parent', parent)
+  redis.call('RPUSH', prefix .. 'children:' .. parent, id)
+end
+return 'written'

@@ -1,0 +1,74 @@
+"""Ending a job: its record, its files, its children, and the parent that waited for it."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from celery import Celery
+from celery.states import FAILURE
+
+from kiosk_tasks.errors import Cancelled, KioskError
+from kiosk_tasks.job import Status
+from kiosk_tasks.jobs import find
+from kiosk_tasks.ledger import Claim, Ledger
+from kiosk_tasks.outputs import output_folder
+from kiosk_tasks.ports import Storage
+from kiosk_tasks.run.messages import send
+from kiosk_tasks.workspace import Workspace
+
+__all__ = ["discard", "end_badly", "finish", "resume"]
+
+log = logging.getLogger(__name__)
+
+
+def finish(
+    app: Celery,
+    ledger: Ledger,
+    job_id: str,
+    status: Status,
+    fields: dict[str, str],
+    *,
+    claim: Claim | None = None,
+) -> bool:
+    """Write a terminal status, and go on with the parent if this was its last child.
+
+    Returns False if the job had ended before, or the claim was lost.
+    """
+    ending = ledger.finish(job_id, status, fields, claim=claim)
+    if ending.parent:
+        resume(app, ledger, ending.parent)
+    return ending.written
+
+
+def end_badly(
+    app: Celery, ledger: Ledger, job_id: str, error: KioskError, *, claim: Claim | None = None
+) -> bool:
+    """End a job with what went wrong, and its children with it; False as for `finish`."""
+    status = Status.CANCELLED if isinstance(error, Cancelled) else Status.FAILED
+    if not finish(app, ledger, job_id, status, {"reason": str(error)}, claim=claim):
+        return False
+    for child in ledger.children(job_id):
+        end_badly(app, ledger, child, Cancelled(f"its parent, job {job_id}, is {status}."))
+    # whoever waits for the result by the job's id learns of it, whichever link it was
+    app.backend.store_result(job_id, error, FAILURE)
+    log.info("%s job_id=%s reason=%s", status, job_id, error)
+    return True
+
+
+def discard(storage: Storage, workspace: Workspace, job_id: str, *, output: bool) -> None:
+    """Remove what an ended job's runs have left.
+
+    output: also what lies where its result would be; only for a job that is not done.
+    """
+    workspace.clear(job_id)
+    if output:
+        for key in list(storage.list(output_folder(job_id))):
+            storage.delete(key)
+
+
+def resume(app: Celery, ledger: Ledger, job_id: str) -> Any:
+    """Send the link that a job waits for, as its record names it."""
+    fields = ledger.record(job_id).fields
+    type_name, start = find(fields["job_type"]).name, int(fields["stage_index"])
+    return send(app, type_name, job_id, start=start, artifact=fields.get("artifact", ""))

@@ -1,0 +1,105 @@
+"""Sending: a job's links as Celery messages, the first time and again.
+
+Messages carry the job's id and the key of an artifact, never pixels; what the job is stands in the
+ledger. A chain of links ends at a stage that fans out; the rest is sent when the children are done.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import Any
+
+from celery import Celery, chain
+from celery.canvas import Signature
+from celery.result import AsyncResult
+from kombu.exceptions import OperationalError
+
+from kiosk_tasks.job import Job, JobType
+from kiosk_tasks.jobs import find
+from kiosk_tasks.ledger import Ledger
+from kiosk_tasks.run.links import Link, plan_links
+from kiosk_tasks.settings import Settings
+
+__all__ = ["link_at", "planned", "reach", "send", "submit"]
+
+log = logging.getLogger(__name__)
+
+
+def planned(job_type: JobType[Any]) -> tuple[Link, ...]:
+    """Return the job type's links under this process's settings."""
+    settings = Settings.load()
+    return plan_links(job_type, mode=settings.links, stage_queues=settings.stage_queues)
+
+
+def link_at(job_type: JobType[Any], start: int) -> Link:
+    """Return the link that begins at a stage, or what is left from there of the one around it."""
+    link = next(link for link in planned(job_type) if link.stop > start)
+    return replace(link, start=start)
+
+
+def reach(job_type: JobType[Any], start: int) -> int:
+    """Return the stage before which one task must stop that runs all it can from `start` on."""
+    stages = enumerate(job_type.steps[start:], start + 1)
+    return next((stop for stop, step in stages if step.fans_out), len(job_type.steps))
+
+
+def submit(
+    app: Celery, ledger: Ledger, job: Job, *, parent: str = "", mirror: str = "", **options: Any
+) -> AsyncResult[Any]:
+    """Write the job's record, then send its first link.
+
+    In this order: a crash between the two leaves a record that is sent again, never a message that
+    nobody accounts for. A job that is recorded already is not sent a second time.
+    parent, mirror: as for `Ledger.submit`. options: as for `Task.apply_async`.
+    """
+    lane = link_at(find(job.type_name), 0).lane
+    if not ledger.submit(job, lane=lane, parent=parent, mirror=mirror):
+        return app.AsyncResult(job.id)
+    try:
+        return send(app, job.type_name, job.id, **options)
+    except OperationalError as exc:  # it is accepted all the same: the reaper sends it
+        log.warning("not sent job_id=%s why=%s", job.id, exc)
+        return app.AsyncResult(job.id)
+
+
+def send(
+    app: Celery,
+    type_name: str,
+    job_id: str,
+    *,
+    start: int = 0,
+    artifact: str = "",
+    **options: Any,
+) -> AsyncResult[Any]:
+    """Send a recorded job's links from a stage on; the last link's id and result are the job's.
+
+    artifact: key of the value that the first of them gets, where it is not the job's first.
+    """
+    job_type = find(type_name)
+    links = [link for link in planned(job_type) if link.stop > start]
+    signatures = []
+    for link in links:
+        first = replace(link, start=max(start, link.start))
+        signatures.append(_signature(app, job_type, job_id, first))
+        if job_type.steps[link.stop - 1].fans_out:
+            break
+    if start:
+        signatures[0].args = (artifact,)
+    whole = links[len(signatures) - 1].stop == len(job_type.steps)
+    named = {"task_id": job_id, **options} if whole else options
+    if len(signatures) == 1:
+        return signatures[0].apply_async(**named)
+    return chain(*signatures).apply_async(**named)
+
+
+def _signature(app: Celery, job_type: JobType[Any], job_id: str, link: Link) -> Signature[Any]:
+    name = job_type.steps[link.start].name
+    task = app.tasks[f"{job_type.name}.{name}" if link.start else job_type.name]
+    signature: Signature[Any] = task.s(job_id=job_id, stop=link.stop)
+    signature.options.update(
+        queue=link.queue,
+        priority=link.priority,
+        ignore_result=link.stop < len(job_type.steps),
+    )
+    return signature
