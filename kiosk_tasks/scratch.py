@@ -1,4 +1,4 @@
-"""Folders for files while a job runs: removed on every exit, or swept once their process is gone."""
+"""Folders for files while a job runs: removed on every exit, swept if their process was killed."""
 
 from __future__ import annotations
 

@@ -62,9 +62,7 @@ def download(_: None, ctx: Context[ImageParams]) -> Image:
     with scratch_folder(ctx.limits.scratch) as folder:
         path = folder / "input"
         ctx.storage.download(source.input_file_name, path)
-        check_file_bytes(
-            source.name, path.stat().st_size, max_bytes=ctx.limits.max_file_bytes
-        )
+        check_file_bytes(source.name, path.stat().st_size, max_bytes=ctx.limits.max_file_bytes)
         ctx.report.note(
             input={
                 "name": source.name,
