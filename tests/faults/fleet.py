@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
@@ -28,7 +29,9 @@ _numbers = count(1)
 class Worker:
     """A Celery worker: a main process and its pool of children."""
 
-    def __init__(self, site: Site, *, children: int = 2, **env: str) -> None:
+    def __init__(
+        self, site: Site, *, children: int = 2, env: Mapping[str, str] | None = None
+    ) -> None:
         """Start it; it consumes when `wait_ready` returns. env: on top of the site's."""
         self.name = f"w{next(_numbers)}"
         self.log = site.folder / f"{self.name}.log"
@@ -42,7 +45,7 @@ class Worker:
                 [*_CELERY, "worker", *options, *quiet, *settings],
                 log=self.log,
                 env=site.process_env(
-                    KIOSK_READY_FILE=str(self._ready), REMAP_SIGTERM="SIGQUIT", **env
+                    KIOSK_READY_FILE=str(self._ready), REMAP_SIGTERM="SIGQUIT", **(env or {})
                 ),
                 cwd=site.folder,
             )
@@ -115,13 +118,15 @@ class Fleet:
         self.site = site
         self.workers: list[Worker] = []
 
-    def want(self, number: int, *, children: int = 2, **env: str) -> list[Worker]:
+    def want(
+        self, number: int, *, children: int = 2, env: Mapping[str, str] | None = None
+    ) -> list[Worker]:
         """Have exactly so many alive and ready workers; starts them together."""
         self._bury()
         while len(self.workers) > number:
             self.workers.pop().stop()
         while len(self.workers) < number:
-            self.workers.append(Worker(self.site, children=children, **env))
+            self.workers.append(Worker(self.site, children=children, env=env))
         for worker in self.workers:
             worker.wait_ready()
         return self.workers
@@ -135,10 +140,12 @@ class Fleet:
         for worker in workers:
             worker.wait_ready()
 
-    def replace(self, worker: Worker, *, children: int = 2, **env: str) -> Worker:
+    def replace(
+        self, worker: Worker, *, children: int = 2, env: Mapping[str, str] | None = None
+    ) -> Worker:
         """Start another in the place of one that is dead; it may not be ready yet."""
         worker.stop()
-        fresh = Worker(self.site, children=children, **env)
+        fresh = Worker(self.site, children=children, env=env)
         self.workers[self.workers.index(worker)] = fresh
         return fresh
 

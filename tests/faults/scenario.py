@@ -69,6 +69,15 @@ class Scenario:
     def wait(self, question: Callable[[], Any], limit_s: float = 30.0, what: str = "") -> Any:
         return wait_for(question, limit_s=limit_s, what=what)
 
+    def wait_running(self, jobs: Collection[str], count: int) -> None:
+        """Wait until so many runs of these jobs have begun."""
+        self.wait(lambda: sum(map(self.started, jobs)) >= count, what=f"{count} are run")
+
+    def wait_more(self, count: int) -> None:
+        """Wait until so many more jobs have ended."""
+        wanted = self.ended() + count
+        self.wait(lambda: self.ended() >= wanted, limit_s=60, what=f"{wanted} have ended")
+
     def wait_ended(self, limit_s: float) -> bool:
         """Wait until every job has ended; False if one has not within the limit."""
         end = time.monotonic() + limit_s

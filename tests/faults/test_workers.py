@@ -103,7 +103,7 @@ def test_f5_told_to_stop(begin: Begin, fleet: Fleet, site: Site, size: Size) -> 
     for _ in range(size(3, 20)):
         victim = fleet.workers[0]
         jobs = scenario.submit(4, seconds=4.0, steps=80)
-        scenario.wait(lambda jobs=jobs: sum(map(scenario.started, jobs)) >= 2, what="two run")
+        scenario.wait_running(jobs, 2)
         victim.terminate()
         told = time.monotonic()
         assert victim.wait_gone() == 0
@@ -150,7 +150,7 @@ def test_f19_release_with_another_protocol(
 ) -> None:
     scenario = begin("F19", "workers of two releases, with two protocols")
     fleet.only()
-    fleet.only(Worker(site), Worker(site, **startup(site, "old_release")))
+    fleet.only(Worker(site), Worker(site, env=startup(site, "old_release")))
     scenario.submit(size(60, 200), seconds=0.1)
     scenario.fault()
     scenario.finish(max_reruns=0)
@@ -164,7 +164,7 @@ def test_f19_worker_without_the_job_type(
     """Celery discards messages of tasks it does not know; the jobs are sent again."""
     scenario = begin("F19", "a worker that does not know the job type")
     fleet.only()
-    fleet.only(Worker(site), Worker(site, PYTHONPATH=str(ROOT)))
+    fleet.only(Worker(site), Worker(site, env={"PYTHONPATH": str(ROOT)}))
     scenario.submit(size(30, 200), seconds=0.1)
     scenario.fault()
     scenario.finish(limit_s=120, max_reruns=0)

@@ -5,7 +5,8 @@ import os
 import time
 
 _SKEW_S = float(os.environ["FAULT_CLOCK_SKEW"])
-_time, _time_ns, _datetime = time.time, time.time_ns, datetime.datetime
+_time, _time_ns = time.time, time.time_ns
+_datetime = datetime.datetime
 
 
 class _Meta(type):

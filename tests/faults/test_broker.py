@@ -1,0 +1,128 @@
+"""A broker that is killed, emptied, cut off, full, or has a long queue and no workers."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from kiosk_tasks.errors import KioskError
+from tests.faults.conftest import Begin
+from tests.faults.fleet import Fleet, Worker
+from tests.faults.proxy import Proxy
+from tests.faults.scenario import Scenario
+from tests.faults.site import Site
+from tests.faults.valkey import Valkey
+
+pytestmark = pytest.mark.usefixtures("reaper")
+
+Size = Callable[[Any, Any], Any]
+
+
+def test_f6_killed_broker(begin: Begin, fleet: Fleet, server: Valkey, size: Size) -> None:
+    fleet.want(2)
+    scenario = begin("F6", "SIGKILL the broker, restart on its file")
+    scenario.submit(size(150, 300), seconds=0.2)
+    kills, slots = 3, 4
+    for _ in range(kills):
+        scenario.wait_more(10)
+        server.kill()
+        scenario.fault()
+        time.sleep(size(0.5, 5.0))  # how long it is away
+        server.start()
+    scenario.finish(limit_s=120, max_reruns=kills * slots, max_recovery_s=90)
+    assert fleet.exits() == []
+
+
+def test_f7_emptied_broker(begin: Begin, fleet: Fleet, site: Site) -> None:
+    fleet.want(2)
+    scenario = begin("F7", "FLUSHDB of the broker's database")
+    scenario.submit(100, seconds=0.1)
+    scenario.wait_more(5)
+    with site.broker() as broker:
+        broker.flushdb()
+    scenario.fault()
+    scenario.submit(10)
+    scenario.finish(limit_s=90, max_recovery_s=60)
+    assert fleet.exits() == []
+
+
+@pytest.mark.parametrize("forget", [False, True], ids=["delayed", "forgotten"])
+def test_f8_link_cut(begin: Begin, fleet: Fleet, site: Site, size: Size, forget: bool) -> None:
+    """delayed: packets arrive late. forgotten: connections do not survive the cut."""
+    what = "no longer known" if forget else "delayed"
+    scenario = begin("F8", f"broker's link silently cut, connections {what}")
+    fleet.only()
+    with Proxy(site.valkey.port) as proxy:
+        fleet.only(Worker(site, env=site.proxied(proxy.port)))
+        for _ in range(size(1, 3)):
+            scenario.submit(size(20, 50), seconds=0.2)
+            scenario.wait_more(2)
+            proxy.cut(forget=forget)
+            time.sleep(size(8.0, 30.0))  # how long it is cut
+            proxy.restore()
+            scenario.fault()
+            assert scenario.wait_ended(90)
+        fleet_exits = fleet.exits()
+        scenario.finish(max_recovery_s=60)
+        fleet.only()
+    assert fleet_exits == []
+
+
+def test_f20_full_broker(begin: Begin, fleet: Fleet, site: Site, size: Size) -> None:
+    """A client is told; what was accepted before is done once there is room again."""
+    scenario = begin("F20", "broker's memory is full")
+    fleet.want(2)
+    scenario.submit(size(40, 100), seconds=0.1)
+    with site.valkey.client() as broker:
+        broker.config_set("maxmemory", broker.info("memory")["used_memory"] // 2)
+        scenario.fault()
+        try:
+            errors = _refusals(scenario, size(5, 20))
+        finally:
+            broker.config_set("maxmemory", 0)
+    assert len(errors) == size(5, 20)
+    assert all("memory" in str(error) or "full" in str(error) for error in errors), errors[0]
+    scenario.submit(5)
+    scenario.finish(limit_s=120, max_recovery_s=60)
+    assert fleet.exits() == []
+
+
+def _refusals(scenario: Scenario, count: int) -> list[KioskError]:
+    errors = []
+    for _ in range(count):
+        with pytest.raises(KioskError) as refused:
+            scenario.client.submit("fault")
+        errors.append(refused.value)
+    return errors
+
+
+def test_backlog_is_no_loss(begin: Begin, fleet: Fleet, site: Site, size: Size) -> None:
+    """Jobs that wait for a worker are left alone; they are run once each when one comes."""
+    scenario = begin("backlog", "many jobs, no worker, the reaper looking")
+    fleet.only()
+    jobs = scenario.submit(size(1000, 10_000), seconds=0.0)
+    looks_until = time.monotonic() + size(12.0, 600.0)
+    while time.monotonic() < looks_until:
+        held = site.messages()
+        assert sum(held.values()) == len(jobs), held
+        time.sleep(0.5)  # between two looks
+    scenario.fault(0)
+    fleet.want(2)
+    scenario.finish(limit_s=size(90, 900), max_reruns=0)
+
+
+def test_broker_forgets_no_ended_job(begin: Begin, fleet: Fleet, site: Site) -> None:
+    """After every scenario before, nothing but bindings and results is left in the broker."""
+    fleet.want(1)
+    scenario = begin("after", "nothing: what the others left in the broker")
+    scenario.submit(5)
+    scenario.finish(max_reruns=0)
+    fleet.only()
+    with site.broker() as broker:
+        names = [str(key) for key in broker.scan_iter(count=1000)]
+    known = re.compile(r"_kombu\.binding|celery-task-meta-|unacked_mutex|pidbox|reap|retry")
+    assert [name for name in names if not known.search(name)] == []
