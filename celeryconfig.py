@@ -8,7 +8,8 @@ the comments were measured with Celery 5.7 on Valkey 9.
 from kombu import Exchange, Queue
 
 from kiosk_tasks.jobs import job_types
-from kiosk_tasks.run.links import ADMIT, CONTINUE, queue_names
+from kiosk_tasks.run.links import ADMIT, CONTINUE, SEPARATOR, queue_names
+from kiosk_tasks.run.names import REAP, REAPER_QUEUE
 from kiosk_tasks.settings import Settings
 
 _settings = Settings.load()
@@ -25,7 +26,7 @@ accept_content = result_accept_content = ["json"]
 # queues: a name that nobody declared is an error, not a list that nobody reads
 task_queues = tuple(
     Queue(name, Exchange(name), routing_key=name)
-    for name in queue_names(job_types(), _settings.stage_queues)
+    for name in (*queue_names(job_types(), _settings.stage_queues), REAPER_QUEUE)
 )
 task_default_queue = task_queues[0].name
 task_create_missing_queues = False
@@ -33,11 +34,11 @@ task_routes = {
     name_or_stage: {"queue": job_type.queue, "priority": ADMIT}
     for name, job_type in job_types().items()
     for name_or_stage in (name, f"{name}.*")
-}
+} | {REAP: {"queue": REAPER_QUEUE}}
 
 # delivery: acknowledged after the run; one message per process, so that queue lengths are honest
 task_acks_late = True  # a killed worker lost 2 of 120 jobs without it, none with it
-task_retry_on_worker_lost = True  # bounded by max_retries, unlike reject_on_worker_lost
+task_retry_on_worker_lost = True  # the ledger bounds it: reject_on_worker_lost has no bound
 task_reject_on_worker_lost = False
 task_acks_on_failure = task_acks_on_timeout = True  # a failure is final; retries are explicit
 worker_prefetch_multiplier = 1
@@ -48,21 +49,22 @@ worker_enable_soft_shutdown_on_idle = True
 worker_deduplicate_successful_tasks = True
 worker_eta_task_limit = 100
 
-# limits: everything ends; the broker gives a message back only after the longest task must have
+# limits: everything ends
 task_soft_time_limit = _longest_s
 task_time_limit = _longest_s + 60
-visibility_timeout = task_time_limit + 600
+visibility_timeout = _settings.visibility_timeout_s  # run/visibility.py lets a job outlast it
 worker_max_tasks_per_child = 200
 worker_max_memory_per_child = 1_500_000  # kB
 worker_proc_alive_timeout = 30  # s; scientific imports are slow on a cold disk
 
 broker_transport_options = {
     "visibility_timeout": visibility_timeout,
-    "global_keyprefix": _settings.key_prefix,
+    # it names the protocol: a stray worker of another release never sees these messages
+    "global_keyprefix": _settings.broker_prefix,
     # a job that has begun goes before one that waits: five-stage chains run depth first
     "queue_order_strategy": "priority",
     "priority_steps": [CONTINUE, ADMIT],
-    "sep": ":",
+    "sep": SEPARATOR,
     "unacked_restore_interval": 10,
     "unacked_restore_throttle": 1,
     "unacked_mutex_expire": 30,
@@ -86,7 +88,7 @@ task_ignore_result = True
 task_track_started = False
 result_expires = 6 * 3600
 result_backend_transport_options = {
-    "global_keyprefix": _settings.key_prefix,
+    "global_keyprefix": _settings.broker_prefix,
     "visibility_timeout": visibility_timeout,
     "retry_policy": {"timeout": 10},
 }
@@ -96,6 +98,15 @@ result_backend_max_retries = 20
 redis_socket_timeout = 30
 redis_socket_keepalive = True
 redis_retry_on_timeout = True
+
+# `celery -A kiosk_tasks beat`, where no `kiosk reap` runs; late looks are not made up for
+beat_schedule = {
+    REAP: {
+        "task": REAP,
+        "schedule": _settings.reap_every_s,
+        "options": {"expires": _settings.reap_every_s},
+    }
+}
 
 worker_send_task_events = True  # Flower shows tasks
 task_send_sent_event = False

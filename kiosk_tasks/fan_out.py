@@ -9,8 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import NAMESPACE_OID, uuid5
 
-__all__ = ["Child", "FanOut", "Gathered", "Outcome"]
+__all__ = ["Child", "FanOut", "Gathered", "Outcome", "child_id"]
+
+
+def child_id(parent: str, number: int) -> str:
+    """Return the id of a job's child: a second run of the stage submits the same children."""
+    return uuid5(NAMESPACE_OID, f"{parent}/{number}").hex
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from kiosk_tasks.imaging.measure import measure_cells, to_csv
 from kiosk_tasks.imaging.overlay import overlay_png
 from kiosk_tasks.imaging.values import Segmentation
 
-__all__ = ["OutputFile", "archive", "output_files", "stem_of"]
+__all__ = ["OutputFile", "archive", "output_files", "output_folder", "stem_of"]
 
 _LONGEST_STEM = 150
 
@@ -66,6 +66,11 @@ def archive(files: list[OutputFile], record_name: str, record: Mapping[str, Any]
         for file in (*files, OutputFile(record_name, text.encode())):
             target.writestr(zipfile.ZipInfo(file.name, _EPOCH), file.data)
     return packed.getvalue()
+
+
+def output_folder(job_id: str) -> str:
+    """Return what the key of a job's one output begins with."""
+    return f"output/{job_id}/"
 
 
 def stem_of(name: str) -> str:

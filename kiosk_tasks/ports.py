@@ -11,7 +11,16 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Fact", "Model", "ModelServer", "Reporter", "Signature", "Storage", "TensorSpec", "no_check"]
+__all__ = [
+    "Fact",
+    "Model",
+    "ModelServer",
+    "Reporter",
+    "Signature",
+    "Storage",
+    "TensorSpec",
+    "no_check",
+]
 
 
 Fact = str | int | float | bool | None | list["Fact"] | dict[str, "Fact"]
@@ -84,7 +93,8 @@ class Storage(Protocol):
     def put_new(self, key: str, data: bytes) -> bool:
         """Write an object only where there is none, whole or not at all; False if one is there.
 
-        Of many writers at once exactly one is told True, and what it wrote is what stays.
+        Of many writers at once exactly one is told True, and what it wrote is what stays. One that
+        gets StorageUnavailable cannot know whether it wrote.
         """
         ...
 

@@ -15,7 +15,9 @@ from kiosk_tasks.errors import Cancelled
 from kiosk_tasks.job import Job, Status, new_job
 from kiosk_tasks.jobs import find
 from kiosk_tasks.ledger import Record
+from kiosk_tasks.run.ending import end_badly
 from kiosk_tasks.run.links import plan_links
+from kiosk_tasks.run.reaper import Reaped, make_reaper
 from kiosk_tasks.settings import Settings
 from kiosk_tasks.wiring import adapters
 
@@ -25,6 +27,7 @@ __all__ = [
     "fetch",
     "forget_files",
     "newest",
+    "reap",
     "status",
     "submit",
     "submit_file",
@@ -71,15 +74,30 @@ def newest(count: int) -> list[Record]:
 
 
 def cancel(job_id: str) -> bool:
-    """End a job that has not ended; False if it had. A running one stops at its next tile."""
-    reason = f"job {job_id} was cancelled."
+    """End a job that has not ended; False if it had. A running one stops at its next tile.
+
+    Raises UnknownJob.
+    """
     outside = adapters()
     outside.ledger.record(job_id)
-    if not outside.ledger.finish(job_id, Status.CANCELLED, {"reason": reason}):
+    reason = Cancelled(f"job {job_id} was cancelled.")
+    if not end_badly(_chain().app, outside.ledger, job_id, reason):
         return False
     outside.workspace.clear(job_id)
-    _chain().app.backend.store_result(job_id, Cancelled(reason), "FAILURE")
     return True
+
+
+def reap(*, every_s: float | None = None) -> Reaped:
+    """Look for lost jobs and send them again, once; with `every_s`, until the process ends.
+
+    Raises BrokerUnavailable and StorageUnavailable when looking once.
+    """
+    reaper = make_reaper(_chain().app)
+    if every_s is None:
+        reaper.tidy()
+        return reaper.look()
+    reaper.run(every_s)
+    return Reaped()
 
 
 def consumers() -> dict[str, int]:

@@ -19,7 +19,7 @@ from kiosk_tasks.imaging.limits import check_file_bytes
 from kiosk_tasks.imaging.tiling import Stitcher, iter_tiles
 from kiosk_tasks.imaging.values import Heads, Tiles
 from kiosk_tasks.job import Context, ImageParams, Model, Stage, Status
-from kiosk_tasks.outputs import archive, output_files, stem_of
+from kiosk_tasks.outputs import archive, output_files, output_folder, stem_of
 from kiosk_tasks.ports import Signature
 from kiosk_tasks.scratch import scratch_folder
 
@@ -125,7 +125,7 @@ def upload(result: Any, ctx: Context[Any]) -> dict[str, str]:
     stem = stem_of(ctx.job.source.name)
     files = output_files(result, stem)
     packed = archive(files, f"{stem}_job.json", _provenance(ctx))
-    key = f"output/{ctx.job.id}/{stem}.zip"
+    key = f"{output_folder(ctx.job.id)}{stem}.zip"
     ctx.storage.put_new(key, packed)
     return {"output_file_name": key, "output_url": ctx.storage.url(key)}
 

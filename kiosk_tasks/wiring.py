@@ -13,7 +13,6 @@ from kiosk_tasks.job import Context, Job, Limits
 from kiosk_tasks.ledger import Heart, Ledger
 from kiosk_tasks.ports import ModelServer, Reporter, Storage
 from kiosk_tasks.redis_clients import redis_client
-from kiosk_tasks.redis_clients import redis_client
 from kiosk_tasks.serving.client import TensorFlowServing
 from kiosk_tasks.serving.deployed import deployed
 from kiosk_tasks.settings import Settings

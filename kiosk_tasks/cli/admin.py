@@ -1,8 +1,9 @@
-"""The commands around jobs: up, submit, status, jobs, cancel, fetch, models, doctor."""
+"""The commands around jobs: up, submit, status, jobs, cancel, reap, fetch, models, doctor."""
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 from pathlib import Path
 from typing import Annotated, Any
@@ -33,7 +34,7 @@ _FIRST = ("original_name", "job_type", "status", "progress", "reason", "output_u
 
 def add_commands(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    for command in (up, status, jobs, cancel, fetch, models, doctor):
+    for command in (up, status, jobs, cancel, reap, fetch, models, doctor):
         app.command()(command)
     app.command("serve-models")(serve_models)
 
@@ -100,6 +101,18 @@ def jobs(
 def cancel(job: JobId) -> None:
     """Stop a job."""
     typer.echo("cancelled" if service.cancel(job) else "the job has ended already")
+
+
+def reap(
+    every: Annotated[
+        float | None,
+        typer.Option(help="Seconds between two looks; without it, look once.", min=0.1),
+    ] = None,
+) -> None:
+    """Look for jobs that were lost, and send them again."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    found = service.reap(every_s=every)
+    typer.echo(f"found {found}")
 
 
 def fetch(

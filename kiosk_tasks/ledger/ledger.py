@@ -120,9 +120,7 @@ class Ledger:
 
     def write(self, claim: Claim, fields: Mapping[str, str]) -> None:
         """Write fields; raises ClaimLost if another run holds the claim or the job has ended."""
-        answer = self.scripts.call(
-            "write", claim.job_id, claim.token, *flat(self._stamped(fields))
-        )
+        answer = self.scripts.call("write", claim.job_id, claim.token, *flat(self._stamped(fields)))
         _check(answer, claim.job_id)
 
     def release(

@@ -35,7 +35,7 @@ class LostJobs:
     def time(self) -> float:
         """Return the server's time, seconds since 1970."""
         with mapped_broker_errors():
-            seconds, micros = self._redis.time()  # type: ignore[misc]
+            seconds, micros = self._redis.time()
         return float(seconds) + micros / 1e6
 
     def lanes(self) -> list[str]:

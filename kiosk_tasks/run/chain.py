@@ -15,6 +15,8 @@ from celery.result import AsyncResult
 from kiosk_tasks.job import Job, JobType, new_job
 from kiosk_tasks.jobs import job_types
 from kiosk_tasks.run import messages, worker
+from kiosk_tasks.run.names import REAP
+from kiosk_tasks.run.reaper import make_reaper
 from kiosk_tasks.run.task import LinkTask, run_link
 from kiosk_tasks.run.visibility import VisibilityHeartbeat
 from kiosk_tasks.wiring import adapters
@@ -80,6 +82,12 @@ class LaterTask(LinkTask):
 def submit(job: Job, *, mirror: str = "", **options: Any) -> AsyncResult[Any]:
     """Write the job's record, then send its first link; see `messages.submit`."""
     return messages.submit(app, adapters().ledger, job, mirror=mirror, **options)
+
+
+@app.task(name=REAP, ignore_result=True, shared=False)
+def reap() -> None:
+    """Look for lost jobs, once; Celery beat sends it."""
+    make_reaper(app).look()
 
 
 for _job_type in job_types().values():

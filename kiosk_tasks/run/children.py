@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
-from uuid import NAMESPACE_OID, uuid5
 
 from celery import Celery
 
-from kiosk_tasks.fan_out import Child, Gathered, Outcome
+from kiosk_tasks.fan_out import Child, Gathered, Outcome, child_id
 from kiosk_tasks.job import Status, new_job
 from kiosk_tasks.jobs import find
 from kiosk_tasks.ledger import Ledger, Record
@@ -32,7 +31,7 @@ def submit_children(
     check: raises if the parent should stop.
     """
     jobs = [
-        new_job(find(child.type_name), child.fields, job_id=_child_id(parent, number))
+        new_job(find(child.type_name), child.fields, job_id=child_id(parent, number))
         for number, child in enumerate(children)
     ]
     for job in jobs:
@@ -45,10 +44,6 @@ def gather(ledger: Ledger, parent: str, keep: Any) -> Gathered:
     ids = ledger.children(parent)
     found = {record.id: record for record in ledger.records(ids)}
     return Gathered(keep, tuple(_outcome(child, found.get(child)) for child in ids))
-
-
-def _child_id(parent: str, number: int) -> str:
-    return uuid5(NAMESPACE_OID, f"{parent}/{number}").hex
 
 
 def _outcome(child: str, record: Record | None) -> Outcome:

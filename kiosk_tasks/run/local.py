@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from kiosk_tasks.job import Job
+from kiosk_tasks.errors import KioskError
+from kiosk_tasks.fan_out import FanOut, Gathered, Outcome, child_id
+from kiosk_tasks.job import Job, new_job
 from kiosk_tasks.jobs import find
 from kiosk_tasks.ports import Fact
 from kiosk_tasks.stages import check_job, run_stages
@@ -38,6 +40,9 @@ class MemoryReporter:
         yield
         self.seconds[name] = time.perf_counter() - start
 
+    def check(self) -> None:
+        """Go on: nobody but Ctrl-C stops a local run."""
+
     def progress(self, done: int, total: int) -> None:
         """Pass the percentage on."""
         self._percent = 100 * done // max(total, 1)
@@ -62,5 +67,23 @@ def run_local(
     steps = find(job.type_name).steps
     ctx = make_context(job, report or MemoryReporter(), given=given)
     check_job(steps, ctx)
-    result: dict[str, Any] = run_stages(steps, None, ctx)
+    value: Any = None
+    for step in steps:
+        value = run_stages([step], value, ctx)
+        if isinstance(value, FanOut):
+            value = _run_children(job, value, given)
+    result: dict[str, Any] = value
     return result
+
+
+def _run_children(parent: Job, work: FanOut, given: Adapters | None) -> Gathered:
+    """Run the children one after the other; a child that fails is told of, as in a queue."""
+    outcomes = []
+    for number, child in enumerate(work.children):
+        job = new_job(find(child.type_name), child.fields, job_id=child_id(parent.id, number))
+        try:
+            output = run_local(job, given=given)
+            outcomes.append(Outcome(job.id, job.source.name, ok=True, output=output))
+        except KioskError as exc:
+            outcomes.append(Outcome(job.id, job.source.name, ok=False, reason=str(exc)))
+    return Gathered(work.keep, tuple(outcomes))

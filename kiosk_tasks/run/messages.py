@@ -18,7 +18,7 @@ from kombu.exceptions import OperationalError
 from kiosk_tasks.job import Job, JobType
 from kiosk_tasks.jobs import find
 from kiosk_tasks.ledger import Ledger
-from kiosk_tasks.run.links import Link, plan_links
+from kiosk_tasks.run.links import ADMIT, CONTINUE, Link, lane_of, plan_links
 from kiosk_tasks.settings import Settings
 
 __all__ = ["link_at", "planned", "reach", "send", "submit"]
@@ -53,7 +53,9 @@ def submit(
     nobody accounts for. A job that is recorded already is not sent a second time.
     parent, mirror: as for `Ledger.submit`. options: as for `Task.apply_async`.
     """
-    lane = link_at(find(job.type_name), 0).lane
+    first = link_at(find(job.type_name), 0)
+    priority = ADMIT if options.get("priority", ADMIT) >= ADMIT else CONTINUE  # as kombu does
+    lane = lane_of(options.get("queue") or first.queue, priority)
     if not ledger.submit(job, lane=lane, parent=parent, mirror=mirror):
         return app.AsyncResult(job.id)
     try:
@@ -81,11 +83,10 @@ def send(
     signatures = []
     for link in links:
         first = replace(link, start=max(start, link.start))
-        signatures.append(_signature(app, job_type, job_id, first))
+        given = (artifact,) if first.start == start and start else ()
+        signatures.append(_signature(app, job_type, job_id, first, given))
         if job_type.steps[link.stop - 1].fans_out:
             break
-    if start:
-        signatures[0].args = (artifact,)
     whole = links[len(signatures) - 1].stop == len(job_type.steps)
     named = {"task_id": job_id, **options} if whole else options
     if len(signatures) == 1:
@@ -93,10 +94,12 @@ def send(
     return chain(*signatures).apply_async(**named)
 
 
-def _signature(app: Celery, job_type: JobType[Any], job_id: str, link: Link) -> Signature[Any]:
+def _signature(
+    app: Celery, job_type: JobType[Any], job_id: str, link: Link, given: tuple[str, ...]
+) -> Signature[Any]:
     name = job_type.steps[link.start].name
     task = app.tasks[f"{job_type.name}.{name}" if link.start else job_type.name]
-    signature: Signature[Any] = task.s(job_id=job_id, stop=link.stop)
+    signature: Signature[Any] = task.s(*given, job_id=job_id, stop=link.stop)
     signature.options.update(
         queue=link.queue,
         priority=link.priority,

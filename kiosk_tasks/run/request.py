@@ -17,7 +17,7 @@ from kiosk_tasks.wiring import make_ledger
 __all__ = ["LinkRequest"]
 
 
-class LinkRequest(Request):  # type: ignore[misc]  # Celery has no types for it
+class LinkRequest(Request):
     """A message in a worker's main process."""
 
     def on_timeout(self, soft: bool, timeout: float) -> None:
@@ -25,7 +25,7 @@ class LinkRequest(Request):  # type: ignore[misc]  # Celery has no types for it
         super().on_timeout(soft, timeout)
         if not soft:
             error = TimeLimit(f"the job took longer than {timeout:g} s. Split the image.")
-            end_badly(self.app, _ledger(), self._job_id, error)
+            end_badly(self.task.app, _ledger(), self._job_id, error)
 
     def on_failure(self, exc_info: Any, *args: Any, **options: Any) -> Any:
         """Take a MemoryError as any other failure: Celery would end the worker for it."""
@@ -34,7 +34,7 @@ class LinkRequest(Request):  # type: ignore[misc]  # Celery has no types for it
                 raise OutOfMemory("the worker has not enough memory for this job.")
             except OutOfMemory as exc:
                 exc_info = ExceptionInfo()
-                end_badly(self.app, _ledger(), self._job_id, exc)
+                end_badly(self.task.app, _ledger(), self._job_id, exc)
         return super().on_failure(exc_info, *args, **options)
 
     @property

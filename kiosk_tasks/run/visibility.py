@@ -42,7 +42,7 @@ class _BrokerClock:
         return time.time() + self._ahead_s
 
 
-class VisibilityHeartbeat(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no types
+class VisibilityHeartbeat(bootsteps.StartStopStep):
     """The thread, from the worker's connecting to its end.
 
     It uses attributes of Celery's transport that are not public: its version is pinned, and a test
@@ -60,7 +60,7 @@ class VisibilityHeartbeat(bootsteps.StartStopStep):  # type: ignore[misc]  # Cel
     def start(self, parent: Any) -> None:
         """Set the clock, then beat."""
         channel = parent.task_consumer.channel
-        transport.time = self._clock
+        transport.time = self._clock  # type: ignore[attr-defined]  # a name it imports
         with channel.conn_or_acquire() as client:
             self._clock.set(client)
         self._stopped = threading.Event()

@@ -7,6 +7,7 @@ from typing import Any
 
 from celery import signals
 
+from kiosk_tasks.scratch import remove_stale_scratch
 from kiosk_tasks.settings import Settings
 
 __all__ = ["connect"]
@@ -15,7 +16,13 @@ __all__ = ["connect"]
 def connect() -> None:
     """Connect the handlers to Celery's signals."""
     signals.worker_init.connect(_share_memory)
+    signals.worker_init.connect(_sweep_scratch)
     signals.worker_ready.connect(_say_ready)
+
+
+def _sweep_scratch(**_: Any) -> None:
+    """Remove the files of runs that were killed on this machine."""
+    remove_stale_scratch(Settings.load().scratch)
 
 
 def _share_memory(**_: Any) -> None:

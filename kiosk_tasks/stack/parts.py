@@ -1,8 +1,8 @@
 """The parts of a stack: what each is run with, and when it is ready.
 
-The broker, the model server and the worker are needed; Flower is not. The model server and the
-broker start at once and together, because TensorFlow takes seconds to load; the worker and Flower
-start as soon as the broker answers.
+The broker, the model server, the worker and the reaper are needed; Flower is not. The model server
+and the broker start at once and together, because TensorFlow takes seconds to load; the worker and
+Flower start as soon as the broker answers, the reaper once there is a worker.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ __all__ = [
     "BROKER",
     "FLOWER",
     "MODEL_SERVER",
+    "REAPER",
     "WORKER",
     "PartsOf",
     "Plan",
@@ -36,10 +37,12 @@ __all__ = [
 BROKER = "broker"
 MODEL_SERVER = "model server"
 WORKER = "worker"
+REAPER = "reaper"
 FLOWER = "flower"
 
 FLOWER_USER = "kiosk"
 CELERY = (sys.executable, "-m", "celery", "-A", "kiosk_tasks")
+REAP_EVERY_S = "15"
 SOFT_SHUTDOWN_S = 2  # Celery waits all of it, also when idle, before it puts running jobs back
 WORKER_GRACE_S = 15.0
 PYTHON_START_S = 120.0  # TensorFlow's import on a cold disk and a busy machine
@@ -72,6 +75,8 @@ class Plan:
         """What the parts are told in their environment, and everyone else in `stack.env`."""
         values = {
             "KIOSK_BROKER_URL": f"redis://:{self.password}@{self.broker.address}/0",
+            # apart from the queues, so that emptying those loses no job
+            "KIOSK_LEDGER_URL": f"redis://:{self.password}@{self.broker.address}/1",
             "KIOSK_MODEL_SERVER": self.model_server.address,
             "KIOSK_BUCKET": self.bucket,
             "KIOSK_STACK_PID": str(os.getpid()),
@@ -99,7 +104,7 @@ PartsOf = Callable[[Plan], Sequence[Part]]
 
 def parts_of(plan: Plan) -> Sequence[Part]:
     """Return the parts in the order in which they start."""
-    parts = [broker_part(plan), model_server_part(plan), worker_part(plan)]
+    parts = [broker_part(plan), model_server_part(plan), worker_part(plan), reaper_part(plan)]
     if plan.flower:
         parts.append(flower_part(plan, plan.flower))
     return parts
@@ -165,6 +170,18 @@ def worker_part(plan: Plan) -> Part:
         needs=frozenset({BROKER}),
         grace_s=WORKER_GRACE_S,
         start_limit_s=PYTHON_START_S,
+    )
+
+
+def reaper_part(plan: Plan) -> Part:
+    """What sends lost jobs again; nobody waits for it, so it starts after the worker."""
+    return Part(
+        name=REAPER,
+        argv=(sys.executable, "-m", "kiosk_tasks", "reap", "--every", REAP_EVERY_S),
+        env=plan.env,
+        log_path=plan.log(REAPER),
+        ready=lambda: True,
+        needs=frozenset({WORKER}),
     )
 
 

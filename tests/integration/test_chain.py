@@ -38,7 +38,7 @@ from kiosk_tasks.queues import in_flight, queue_lengths
 from kiosk_tasks.run.links import ADMIT
 from kiosk_tasks.run.local import run_local
 from kiosk_tasks.serving.launch import ModelServerProcess
-from kiosk_tasks.settings import Settings
+from kiosk_tasks.settings import PROTOCOL, Settings
 from kiosk_tasks.storage.local import LocalStorage
 from kiosk_tasks.wiring import make_ledger
 from tests.conftest import forget_adapters, place_on, wait_for
@@ -121,6 +121,10 @@ class Site:
     @property
     def prefix(self) -> str:
         return self.env["KIOSK_KEY_PREFIX"]
+
+    @property
+    def broker_prefix(self) -> str:
+        return f"{self.prefix}v{PROTOCOL}:"
 
     def process_env(self, **more: str) -> dict[str, str]:
         return {**os.environ, **self.env, **more}
@@ -231,7 +235,7 @@ class Client:
     def waiting(self, queue: str) -> list[bytes]:
         """The raw messages on a queue, of every priority."""
         with redis.Redis.from_url(self.site.env["KIOSK_BROKER_URL"]) as raw:
-            names = [f"{self.site.prefix}{queue}{end}" for end in ("", f":{ADMIT}")]
+            names = [f"{self.site.broker_prefix}{queue}{end}" for end in ("", f":{ADMIT}")]
             found: list[Any] = [raw.lrange(name, 0, -1) for name in names]
             return [message for part in found for message in part]
 
@@ -485,9 +489,9 @@ def test_messages_carry_no_pixels_and_no_names(idle: tuple[Site, Client], mode: 
     (message,) = client.waiting("predict")
     assert len(message) < LONGEST_MESSAGE
     assert "k" * 20 not in message.decode()
-    (length,) = queue_lengths(client.ledger._redis, ["predict"], prefix=site.prefix)
+    (length,) = queue_lengths(client.ledger._redis, ["predict"], prefix=site.broker_prefix)
     assert (length.admitting, length.continuing, length.waiting) == (1, 0, 1)
-    assert in_flight(client.ledger._redis, prefix=site.prefix) == 0
+    assert in_flight(client.ledger._redis, prefix=site.broker_prefix) == 0
     assert client.record(result.id).status is Status.NEW
 
 
@@ -520,7 +524,7 @@ def test_depth_first_and_small_messages_on_the_way(idle: tuple[Site, Client]) ->
         predict.delay(**INPUT)
         (message,) = wait_for(lambda: client.waiting("cpu"))
         assert len(message) < LONGEST_MESSAGE
-        (length,) = queue_lengths(client.ledger._redis, ["cpu"], prefix=site.prefix)
+        (length,) = queue_lengths(client.ledger._redis, ["cpu"], prefix=site.broker_prefix)
         assert (length.admitting, length.continuing) == (0, 1)
         assert len(list(site.workspace.list())) == 1
 
