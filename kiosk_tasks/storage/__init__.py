@@ -1,4 +1,4 @@
-"""Buckets: whole objects by key, on local disk or in memory. `from_url` picks the adapter."""
+"""Buckets: whole objects by key, on disk, at S3 or in memory. `from_url` picks the adapter."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PART_FILE = re.compile(r"\..+\.[0-9a-f]{32}\.part")
 
 
 def from_url(url: str) -> Storage:
-    """Return the bucket at `file:///folder` or `memory://name`.
+    """Return the bucket at `file:///folder`, `s3://bucket/prefix` or `memory://name`.
 
     Raises InvalidParameter for another scheme, naming those that there are.
     """
@@ -26,11 +26,17 @@ def from_url(url: str) -> Storage:
         from kiosk_tasks.storage.local import LocalStorage
 
         return LocalStorage.from_url(url)
+    if scheme == "s3":
+        from kiosk_tasks.storage.s3 import S3Storage
+
+        return S3Storage.from_url(url)
     if scheme == "memory":
         from kiosk_tasks.storage.memory import MemoryStorage
 
         return MemoryStorage.named(rest)
-    raise InvalidParameter(f'"{url}" is no bucket this version knows; use file:///… or memory://….')
+    raise InvalidParameter(
+        f'"{scheme}://" is no bucket this version knows; use file:///…, s3://… or memory://….'
+    )
 
 
 def check_key(key: str) -> str:

@@ -188,7 +188,7 @@ def _place_new_by_lock(part: Path, path: Path) -> bool:
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)
-        if path.exists():
+        if path.is_file():
             return False
         part.replace(path)
         return True

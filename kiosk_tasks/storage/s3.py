@@ -1,0 +1,228 @@
+"""A bucket at Amazon S3, MinIO, or another server of that protocol.
+
+Objects are private: no access rule is ever set, and a link to one is signed and ends. A large
+object goes up in parts and is there once all are.
+"""
+
+from __future__ import annotations
+
+import builtins
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING
+
+import boto3.session
+from boto3.s3.transfer import TransferConfig
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from kiosk_tasks.errors import MissingObject
+from kiosk_tasks.storage import check_key, check_prefix
+from kiosk_tasks.storage.s3_errors import code_of, mapped_errors, no_bucket, not_deleted
+from kiosk_tasks.storage.s3_options import S3Options, parse_s3_url
+from kiosk_tasks.storage.s3_writer import PARTS_AT_ONCE, Body, Writer
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+__all__ = ["S3Storage"]
+
+_CONNECTIONS = 32
+
+
+class S3Storage:
+    """Objects below one prefix of a bucket."""
+
+    def __init__(self, bucket: str, prefix: str = "", options: S3Options | None = None) -> None:
+        """prefix: without slashes at its ends; nothing is asked of the server yet."""
+        self.bucket = bucket
+        self.options = options or S3Options()
+        self._prefix = f"{prefix}/" if prefix else ""
+        self._clients: dict[tuple[int, str | None], S3Client] = {}
+        self._making: dict[int, Lock] = {}
+        self._bucket_is_there = False
+
+    @classmethod
+    def from_url(cls, url: str) -> S3Storage:
+        """Return the bucket at `s3://bucket/prefix?option=value&…`; see S3Options."""
+        return cls(*parse_s3_url(url))
+
+    def get(self, key: str) -> bytes:
+        """Return the object's bytes."""
+        with self._errors(key):
+            return self._client.get_object(Bucket=self.bucket, Key=self._name(key))["Body"].read()
+
+    def download(self, key: str, target: Path) -> None:
+        """Copy the object to a file."""
+        part_bytes = self.options.part_bytes
+        config = TransferConfig(
+            multipart_threshold=part_bytes,
+            multipart_chunksize=part_bytes,
+            max_concurrency=PARTS_AT_ONCE,
+        )
+        with self._errors(key):
+            self._client.download_file(self.bucket, self._name(key), str(target), Config=config)
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write an object, whole or not at all."""
+        self._write(key, Body.of(data), new=False)
+
+    def upload(self, key: str, source: Path) -> None:
+        """Write an object from a file, whole or not at all."""
+        self._upload(key, source, new=False)
+
+    def put_new(self, key: str, data: bytes) -> bool:
+        """Write an object where there is none; False if one is there."""
+        return self._write(key, Body.of(data), new=True)
+
+    def upload_new(self, key: str, source: Path) -> bool:
+        """Write an object from a file where there is none; False if one is there."""
+        return self._upload(key, source, new=True)
+
+    def exists(self, key: str) -> bool:
+        """Tell whether the object is there."""
+        try:
+            with self._errors(key):
+                self._client.head_object(Bucket=self.bucket, Key=self._name(key))
+        except MissingObject:
+            return False
+        return True
+
+    def delete(self, key: str) -> None:
+        """Remove the object if it is there."""
+        with self._errors(key):
+            self._client.delete_object(Bucket=self.bucket, Key=self._name(key))
+
+    def delete_all(self, prefix: str) -> int:
+        """Remove the objects whose keys start with `prefix`; return how many there were."""
+        removed = 0
+        for names in self._pages(check_prefix(prefix, whole_bucket=False)):
+            with self._errors(prefix):
+                answer = self._client.delete_objects(
+                    Bucket=self.bucket,
+                    Delete={"Objects": [{"Key": name} for name in names], "Quiet": True},
+                )
+            for error in answer.get("Errors", []):
+                raise not_deleted(self.bucket, error.get("Key", prefix), error.get("Code", ""))
+            removed += len(names)
+        return removed
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        """Yield the keys that start with `prefix`, sorted."""
+        for names in self._pages(check_prefix(prefix)):
+            # A name that ends in a slash is how consoles show an empty folder.
+            yield from (name[len(self._prefix) :] for name in names if not name.endswith("/"))
+
+    def remove_partials(self, older_than_s: float) -> int:
+        """Abort uploads in parts to which nothing was added for that long; return how many."""
+        latest = datetime.now(UTC) - timedelta(seconds=older_than_s)
+        removed = 0
+        with self._errors(self._prefix):
+            pages = self._client.get_paginator("list_multipart_uploads")
+            for page in pages.paginate(Bucket=self.bucket, Prefix=self._prefix):
+                for upload in page.get("Uploads", []):
+                    if upload["Initiated"] < latest:
+                        removed += self._abort_if_idle(upload["Key"], upload["UploadId"], latest)
+        return removed
+
+    def url(self, key: str) -> str:
+        """Return a signed link to the object; whoever has it can fetch the object until it ends."""
+        with self._errors(key):
+            return self._reach(self.options.public_endpoint).generate_presigned_url(
+                "get_object",
+                Params={"Bucket": self.bucket, "Key": self._name(key)},
+                ExpiresIn=self.options.url_lifetime_s,
+            )
+
+    @property
+    def _client(self) -> S3Client:
+        return self._reach(None)
+
+    def _reach(self, endpoint: str | None) -> S3Client:
+        # By process: neither a connection nor a lock that somebody holds survives a fork.
+        pid = os.getpid()
+        with self._making.setdefault(pid, Lock()):
+            if (pid, endpoint) not in self._clients:
+                self._clients[pid, endpoint] = _make_client(self.options, endpoint)
+        return self._clients[pid, endpoint]
+
+    def _name(self, key: str) -> str:
+        return self._prefix + check_key(key)
+
+    @contextmanager
+    def _errors(self, key: str) -> Iterator[None]:
+        try:
+            with mapped_errors(self.bucket, key):
+                yield
+        except MissingObject:
+            self._require_bucket()
+            raise
+
+    def _require_bucket(self) -> None:
+        """Raise StorageDenied if there is no bucket: S3 does not always say which is missing."""
+        if self._bucket_is_there:
+            return
+        with mapped_errors(self.bucket, self._prefix):
+            try:
+                self._client.head_bucket(Bucket=self.bucket)
+            except ClientError as exc:
+                if code_of(exc) == "404":
+                    raise no_bucket(self.bucket) from exc
+                if code_of(exc) != "403":  # it is there, and that is all this worker may know
+                    raise
+        self._bucket_is_there = True
+
+    def _upload(self, key: str, source: Path, *, new: bool) -> bool:
+        check_key(key)
+        with source.open("rb") as file:
+            number = file.fileno()
+            body = Body(os.fstat(number).st_size, lambda at, length: os.pread(number, length, at))
+            return self._write(key, body, new=new)
+
+    def _write(self, key: str, body: Body, *, new: bool) -> bool:
+        writer = Writer(self._client, self.bucket, self._name(key), self.options.part_bytes)
+        with self._errors(key):
+            return writer.write_new(body) if new else writer.write(body)
+
+    def _pages(self, prefix: str) -> Iterator[builtins.list[str]]:
+        """Yield the full names that start with `prefix`, sorted, up to a thousand at once."""
+        with self._errors(prefix):
+            pages = self._client.get_paginator("list_objects_v2")
+            for page in pages.paginate(Bucket=self.bucket, Prefix=self._prefix + prefix):
+                names = [entry["Key"] for entry in page.get("Contents", [])]
+                if names:
+                    yield names
+
+    def _abort_if_idle(self, name: str, upload_id: str, latest: datetime) -> bool:
+        parts = self._client.get_paginator("list_parts")
+        try:
+            for page in parts.paginate(Bucket=self.bucket, Key=name, UploadId=upload_id):
+                if any(part["LastModified"] >= latest for part in page.get("Parts", [])):
+                    return False
+            self._client.abort_multipart_upload(Bucket=self.bucket, Key=name, UploadId=upload_id)
+        except ClientError as exc:
+            if code_of(exc) != "NoSuchUpload":  # its writer lives, and has just ended it
+                raise
+            return False
+        return True
+
+
+def _make_client(options: S3Options, endpoint: str | None) -> S3Client:
+    # A session of its own: the SDK's default session must not be used by several threads.
+    return boto3.session.Session().client(
+        "s3",
+        endpoint_url=endpoint or options.endpoint,
+        region_name=options.region,
+        config=Config(
+            signature_version="s3v4",
+            retries={"mode": "standard", "total_max_attempts": options.attempts},
+            connect_timeout=options.connect_timeout_s,
+            read_timeout=options.read_timeout_s,
+            tcp_keepalive=True,
+            max_pool_connections=_CONNECTIONS,
+        ),
+    )
