@@ -14,20 +14,25 @@ __all__ = ["COMPONENTS", "BrokerKeys", "Grant", "User", "acl_file", "broker_user
 
 COMPONENTS = ("client", "worker", "reaper", "bridge", "flower", "exporter", "admin")
 
-_CONNECT = "hello auth select ping reset quit client|setinfo client|setname client|id"
-_SCRIPTS = "evalsha eval script|load script|exists"
-_RECORDS = (
-    "exists hget hmget hset hsetnx hdel hgetall hincrby hlen expire pexpire ttl del type "
-    "sadd srem smembers sismember scard "
-    "zadd zrem zcard zcount zscore zrange zrevrange zrangebyscore zremrangebyscore zincrby"
+_CONNECT = "hello auth select ping client|setinfo client|setname time"
+_SCRIPTS = "evalsha script|load script|exists multi exec discard watch unwatch"
+_LEDGER = (
+    "hget hmget hgetall hvals hlen hset hdel hincrby exists expire rpush lrange sadd scard "
+    "smembers zadd zcard zscore zmscore zrem zrange zrevrange zrangebyscore zremrangebyscore"
 )
-"""What the ledger's scripts and readers call."""
-_TRANSACTIONS = "multi exec discard watch unwatch"
-_SEND = "lpush rpush llen lrange lpos publish sadd smembers"
-_ASK_WORKERS = "sadd srem smembers exists llen pexpire publish"
-_RESULTS = "get mget set setex subscribe unsubscribe publish"
+"""What the job records and their scripts need."""
+_MESSAGES = (
+    "lpush rpush llen sadd srem smembers exists pexpire set get publish "
+    "hget hset hdel zadd zrem zrange zrangebyscore"
+)
+"""What Celery needs to send, to ask workers, and to give back what dead workers held."""
+_TAKE = "brpop rpop del"
+_RESULTS = "get mget set setex expire subscribe unsubscribe publish"
 _LISTEN = "psubscribe punsubscribe"
-_COUNT = "llen hlen scard zcard zcount zscore zrange exists type ttl info memory|usage"
+_MIRROR = "hset hget hgetall hexists expire"
+"""What a job's record does to the hash that an old client polls."""
+_OLD_QUEUE = "blmove lmove rpoplpush brpoplpush lrem llen lrange lpush rpush exists hdel " + _MIRROR
+_COUNT = "llen hlen scard zcard zcount zscore zrange exists type ttl info"
 
 
 @dataclass(frozen=True)
@@ -89,44 +94,22 @@ def user_name(component: str) -> str:
 
 def broker_users(names: BrokerKeys) -> tuple[User, ...]:
     """Return every component's user."""
-    ours, messages = f"{names.records}*", names.messages
-    control, replies = _channel(names, "celery.pidbox"), f"{messages}*.reply.celery.pidbox*"
-    results, events = f"{messages}celery-task-meta-*", _channel(names, "celeryev/*")
-    submit = Grant(
-        f"{_CONNECT} {_SCRIPTS} {_RECORDS} {_TRANSACTIONS} {_SEND} {_ASK_WORKERS} {_RESULTS}",
-        (ours,),
-        (control, results),
-    )
-    take_replies = Grant("brpop rpop del", (replies,))
-    worker_events = _channel(names, "celeryev/worker.*")
+    submit = _submit(names)
+    mirror = Grant(_MIRROR, tuple(f"{queue}:*" for queue in names.old_queues))
+    replies = Grant(_TAKE, _answers(names))
+    reaper_queue = Grant(_TAKE, (*_answers(names), f"{names.messages}reaper*"))
+    work = Grant(f"{submit.commands} {_TAKE} {_LISTEN}", submit.keys, _all_channels(names))
+    watch = Grant(f"{submit.commands} {_LISTEN}", submit.keys, _all_channels(names))
     return (
-        User("client", "whoever submits jobs: web, command line, scripts", submit, (take_replies,)),
         User(
-            "worker",
-            "Celery workers",
-            Grant(
-                f"{submit.commands} {_LISTEN} brpop rpop hget hdel del zrevrangebyscore rename",
-                (ours,),
-                (control, results, events, worker_events),
-            ),
+            "client", "whoever submits jobs: web, command line, scripts", submit, (replies, mirror)
         ),
-        User("reaper", "what sends lost jobs again", submit, (take_replies,)),
+        User("worker", "Celery workers", work, (mirror,)),
+        User("reaper", "what sends lost jobs again", watch, (reaper_queue, mirror)),
         User(
-            "bridge",
-            "what takes the old Kiosk's jobs over",
-            submit,
-            (take_replies, _old_kiosk(names)),
+            "bridge", "what takes over the old Kiosk's jobs", submit, (replies, _old_kiosk(names))
         ),
-        User(
-            "flower",
-            "the dashboard",
-            Grant(
-                f"{_CONNECT} {_SCRIPTS} {_TRANSACTIONS} {_ASK_WORKERS} {_LISTEN} info",
-                (f"{messages}*",),
-                (control, events),
-            ),
-            (Grant("brpop rpop del lpush", (replies, f"{messages}celeryev*")),),
-        ),
+        User("flower", "the dashboard", _dashboard(names), (replies,)),
         User("exporter", "metrics and autoscalers; reads only", _read_only(names)),
         User("admin", "people: kiosk doctor, backups, ACL SETUSER", Grant("@all", ("*",), ("*",))),
     )
@@ -144,9 +127,20 @@ def acl_file(users: Collection[User], passwords: Mapping[str, str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _channel(names: BrokerKeys, exchange: str) -> str:
-    """Return the channel of an exchange; PSUBSCRIBE must be granted in exactly these words."""
-    return f"{names.messages}/{names.database}.{exchange}"
+def _submit(names: BrokerKeys) -> Grant:
+    return Grant(
+        f"{_CONNECT} {_SCRIPTS} {_LEDGER} {_MESSAGES} {_RESULTS}",
+        (f"{names.records}*",),
+        (_channel(names, "celery.pidbox"), _results(names)),
+    )
+
+
+def _dashboard(names: BrokerKeys) -> Grant:
+    return Grant(
+        f"{_CONNECT} {_SCRIPTS} {_MESSAGES} {_LISTEN}",
+        (f"{names.messages}*",),
+        (_channel(names, "celery.pidbox"), _channel(names, "celeryev/*")),
+    )
 
 
 def _read_only(names: BrokerKeys) -> Grant:
@@ -155,11 +149,27 @@ def _read_only(names: BrokerKeys) -> Grant:
 
 def _old_kiosk(names: BrokerKeys) -> Grant:
     """Take entries off the frontends' lists, and write the hashes that the frontends poll."""
-    keys = [
+    keys = (
         key for queue in names.old_queues for key in (queue, f"{queue}:*", f"processing-{queue}:*")
-    ]
-    return Grant(
-        "blmove lmove rpoplpush brpoplpush lrem llen lrange lpush rpush "
-        "hget hmget hgetall hset hsetnx hexists hdel expire exists type scan",
-        tuple(keys),
     )
+    return Grant(_OLD_QUEUE, (f"{names.records}bridge:*", *keys))
+
+
+def _answers(names: BrokerKeys) -> tuple[str, ...]:
+    """Return the keys that whoever asks workers takes and removes: never those of jobs."""
+    own = ("*.reply.celery.pidbox*", "celery-task-meta-*", "celeryev.*", "unacked_mutex")
+    return tuple(f"{names.messages}{key}" for key in (*own, "_kombu.binding*"))
+
+
+def _results(names: BrokerKeys) -> str:
+    return f"{names.messages}celery-task-meta-*"
+
+
+def _all_channels(names: BrokerKeys) -> tuple[str, ...]:
+    exchanges = ("celery.pidbox", "celeryev/*", "celeryev/worker.*")
+    return (*(_channel(names, exchange) for exchange in exchanges), _results(names))
+
+
+def _channel(names: BrokerKeys, exchange: str) -> str:
+    """Return the channel of an exchange; PSUBSCRIBE must be granted in exactly these words."""
+    return f"{names.messages}/{names.database}.{exchange}"

@@ -1,0 +1,80 @@
+"""`kiosk acl`: the broker's users as an ACL file."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import typer
+
+from kiosk_tasks.broker_users import COMPONENTS, BrokerKeys, acl_file, broker_users, user_name
+from kiosk_tasks.errors import InvalidParameter
+from kiosk_tasks.jobs import job_types
+from kiosk_tasks.settings import Settings
+
+__all__ = ["acl"]
+
+PasswordFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--passwords", help="File of passwords; those that are missing are made and written there."
+    ),
+]
+
+
+def acl(passwords: PasswordFile = None) -> None:
+    """Print the ACL file of the broker: one user per component, with hashed passwords.
+
+    A component's password is the variable KIOSK_<COMPONENT>_PASSWORD, else it comes from the file.
+    """
+    users = broker_users(_names(Settings.load()))
+    typer.echo(acl_file(users, _passwords(passwords)), nl=False)
+
+
+def _names(settings: Settings) -> BrokerKeys:
+    known = job_types()
+    queues = {queue for name, job in known.items() for queue in (name, job.queue, *job.aliases)}
+    return BrokerKeys(
+        records=settings.key_prefix,
+        messages=settings.broker_prefix,
+        database=int(urlsplit(settings.broker_url).path.strip("/") or 0),
+        old_queues=[f"{queue}{end}" for queue in sorted(queues) for end in ("", "-zip")],
+    )
+
+
+def _variable(component: str) -> str:
+    return f"KIOSK_{component.upper()}_PASSWORD"
+
+
+def _passwords(path: Path | None) -> dict[str, str]:
+    given = _read(path) if path else {}
+    found = {c: os.environ.get(_variable(c)) or given.get(_variable(c), "") for c in COMPONENTS}
+    missing = [component for component, password in found.items() if not password]
+    if missing and path is None:
+        raise InvalidParameter(
+            f"there is no password for {', '.join(map(user_name, missing))}. "
+            f"Set {_variable(missing[0])} and so on, or name a file with --passwords."
+        )
+    found |= {component: secrets.token_urlsafe(32) for component in missing}
+    if missing and path:
+        _write(path, {**given, **{_variable(c): found[c] for c in missing}})
+    return found
+
+
+def _read(path: Path) -> dict[str, str]:
+    if not path.exists():
+        return {}
+    lines = (line.partition("=") for line in path.read_text("utf-8").splitlines())
+    return {name.strip(): value.strip() for name, equals, value in lines if equals}
+
+
+def _write(path: Path, values: dict[str, str]) -> None:
+    """Write the file anew, for its owner only from the first byte on."""
+    part = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(fd, "w", encoding="utf-8") as file:
+        file.writelines(f"{name}={value}\n" for name, value in values.items())
+    part.replace(path)

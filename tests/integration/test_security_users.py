@@ -1,0 +1,149 @@
+"""Every component logs in as its own user, and may do what it must and no more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import redis
+
+from kiosk_tasks.broker_users import COMPONENTS, BrokerKeys, acl_file, broker_users, user_name
+from kiosk_tasks.settings import Settings
+from tests.security_site import client, connect, kiosk, python, server, site_env, worker
+
+PASSWORDS = {component: f"pw-{component}-1234" for component in COMPONENTS}
+OLD_QUEUES = ("predict", "predict-zip")
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """A server where nobody gets in without a name."""
+
+    folder: Path
+    port: int
+
+    def login(self, component: str) -> redis.Redis:
+        return connect(self.port, username=user_name(component), password=PASSWORDS[component])
+
+    def env(self, component: str) -> dict[str, str]:
+        login = f"{user_name(component)}:{PASSWORDS[component]}"
+        return site_env(self.folder, f"redis://{login}@127.0.0.1:{self.port}/0")
+
+    def denials(self) -> list[tuple[str, str, str]]:
+        with self.login("admin") as admin:
+            return [(e["username"], e["reason"], e["object"]) for e in admin.acl_log()]
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    folder = tmp_path_factory.mktemp("guarded")
+    settings = Settings.load()
+    names = BrokerKeys(
+        records=settings.key_prefix, messages=settings.broker_prefix, old_queues=OLD_QUEUES
+    )
+    users = folder / "users.acl"
+    users.write_text(acl_file(broker_users(names), PASSWORDS))
+    debug = "enable-debug-command local"  # so that only the user's rights forbid it
+    with server(folder, f'aclfile "{users}"', debug) as port:
+        yield Guarded(folder, port)
+
+
+ASK = """
+from kiosk_tasks import app, service, spy
+result = spy.delay(input_file_name="x")
+assert result.get(timeout=30)["output_file_name"] == "report"
+result.forget()
+assert service.consumers() == {"predict": 1}, service.consumers()
+job = service.newest(1)[0]
+assert not service.cancel(job.id)
+assert app.control.ping(timeout=2)
+"""
+
+
+def test_job_goes_through_and_nothing_was_forbidden(guarded: Guarded) -> None:
+    env = guarded.env("client")
+    with worker(guarded.folder, guarded.env("worker")):
+        record = client(env, folder=guarded.folder)
+        asked = python(env, "-c", ASK, folder=guarded.folder)
+    assert record["status"] == "done", (record, guarded.denials())
+    assert asked.returncode == 0, (asked.stderr, guarded.denials())
+    assert guarded.denials() == []
+
+
+def test_without_a_login_nothing_is_answered(guarded: Guarded) -> None:
+    with connect(guarded.port) as stranger, pytest.raises(redis.AuthenticationError):
+        stranger.ping()
+
+
+DENIED = {
+    "client": [
+        ("BRPOP", "kiosk:v1:predict", "1"),
+        ("DEL", "kiosk:v1:predict"),
+        ("GET", "elsewhere"),
+        ("PUBLISH", "kiosk:v1:/0.celeryev/task.succeeded", "{}"),
+    ],
+    "worker": [("LPUSH", "predict", "x"), ("RENAME", "kiosk:jobs", "kiosk:j"), ("SET", "x", "1")],
+    "reaper": [("BRPOP", "kiosk:v1:predict", "1"), ("LPUSH", "predict", "x")],
+    "bridge": [("LPUSH", "other", "x"), ("GET", "elsewhere"), ("BRPOP", "kiosk:v1:predict", "1")],
+    "flower": [("HGETALL", "kiosk:job:1"), ("BRPOP", "kiosk:v1:predict", "1")],
+    "exporter": [
+        ("LPUSH", "kiosk:v1:predict", "x"),
+        ("HGETALL", "kiosk:job:1"),
+        ("DEL", "kiosk:x"),
+    ],
+}
+NOBODY = [
+    *(("FLUSHALL",), ("FLUSHDB",), ("CONFIG", "GET", "requirepass"), ("KEYS", "*")),
+    *(("DEBUG", "SLEEP", "0"), ("SHUTDOWN", "NOSAVE"), ("ACL", "LIST"), ("MONITOR",)),
+    *(("SCAN", "0"), ("SAVE",), ("REPLICAOF", "NO", "ONE"), ("CLIENT", "LIST")),
+    *(("MODULE", "LIST"), ("FUNCTION", "LIST"), ("SCRIPT", "FLUSH"), ("SLOWLOG", "GET")),
+]
+
+
+@pytest.mark.parametrize("component", DENIED)
+def test_what_is_not_needed_is_forbidden(guarded: Guarded, component: str) -> None:
+    with guarded.login(component) as connection:
+        assert connection.ping()
+        for command in [*DENIED[component], *NOBODY]:
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                connection.execute_command(*command)
+    with guarded.login("admin") as admin:
+        admin.acl_log_reset()
+
+
+def test_script_may_do_no_more_than_its_user(guarded: Guarded) -> None:
+    with guarded.login("worker") as connection:
+        sha = connection.script_load("return redis.call('FLUSHALL')")
+        with pytest.raises(redis.ResponseError, match="ACL failure in script"):
+            connection.evalsha(sha, 0)
+
+
+def test_bridge_takes_over_what_old_frontends_leave(guarded: Guarded) -> None:
+    with guarded.login("admin") as frontend, guarded.login("bridge") as bridge:
+        frontend.acl_log_reset()
+        frontend.hset("predict:a.png:1", mapping={"status": "new"})
+        frontend.lpush("predict", "predict:a.png:1")
+        taken = bridge.blmove("predict", "kiosk:bridge:processing:0", 1)
+        assert bridge.hgetall(taken) == {"status": "new"}
+        bridge.hset(taken, "status", "started")
+        bridge.lrem("kiosk:bridge:processing:0", 1, taken)
+    assert guarded.denials() == []
+
+
+def test_exporter_counts(guarded: Guarded) -> None:
+    with guarded.login("exporter") as exporter:
+        assert exporter.llen("kiosk:v1:predict:6") == 0
+        assert exporter.hlen("kiosk:v1:unacked") == 0
+        assert exporter.zcard("kiosk:open") == 0
+        assert exporter.info("memory")["used_memory"] > 0
+
+
+def test_wrong_password_is_a_sentence(guarded: Guarded) -> None:
+    url = f"redis://kiosk-client:wrong-password@127.0.0.1:{guarded.port}/0"
+    done = kiosk(site_env(guarded.folder, url), "jobs", folder=guarded.folder)
+    assert done.returncode == 3
+    assert done.stderr.count("\n") <= 2
+    assert "does not know this user and password" in done.stderr
+    assert "wrong-password" not in done.stdout + done.stderr
