@@ -155,10 +155,15 @@ class LocalStorage:
 
 def _create(part: Path) -> None:
     for _ in range(_FOLDER_TRIES):
-        # A twin that deletes the folder's last object may take the folder away in between.
-        with suppress(FileNotFoundError):
+        # A twin that deletes the folder's last object may take the folder away at any moment.
+        try:
             part.parent.mkdir(parents=True, exist_ok=True)
             return part.touch(exist_ok=False)
+        except FileNotFoundError:
+            continue
+        except FileExistsError:
+            if part.parent.is_file():
+                raise
     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(part))
 
 
