@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TypeVar
 
@@ -117,13 +116,20 @@ def client(site: Site) -> Iterator[Client]:
 
 
 @pytest.fixture
-def begin(client: Client) -> Iterator[Begin]:
-    """Return a function that begins a scenario on the shared site: number, fault in words."""
-    with ExitStack() as stack:
+def begin(client: Client, fleet: Fleet) -> Iterator[Begin]:
+    """Return a function that begins a scenario on the shared site: number, fault in words.
 
-        def make(fault: str, what: str) -> Scenario:
-            scenario = Scenario(fault, what, client)
-            stack.callback(scenario.abandon)
-            return scenario
+    What a failed scenario leaves does not reach the next one.
+    """
+    begun: list[Scenario] = []
 
-        yield make
+    def make(fault: str, what: str) -> Scenario:
+        begun.append(Scenario(fault, what, client))
+        return begun[-1]
+
+    yield make
+    for scenario in begun:
+        scenario.abandon()
+    if not all(scenario.sound for scenario in begun):
+        fleet.stop()
+        client.site.empty()

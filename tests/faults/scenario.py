@@ -34,6 +34,7 @@ class Scenario:
         self.client = client
         self.jobs: dict[str, dict[str, Any]] = {}
         self.faults = 0
+        self.sound = False  #: finished, and nothing was wrong
         self.watcher = Watcher(client.new_ledger())
         self._name, self._what = fault, what
         self._last_fault = time.monotonic()
@@ -119,6 +120,7 @@ class Scenario:
             wrong.append(f"recovered in {row.recovered_s:.1f} s, not in {max_recovery_s:g} s")
         ROWS.append(row)
         assert not wrong, f"{row}\n" + "\n".join(wrong[:40])
+        self.sound = True
         return row
 
     def abandon(self) -> None:

@@ -102,6 +102,15 @@ class Site:
         files += (self.folder / "bucket").rglob("*.part")
         return sorted(path.relative_to(self.folder).as_posix() for path in files)
 
+    def empty(self) -> None:
+        """Forget all jobs, their messages and their files, but for the input."""
+        for database in (self.database, self.database + 1):
+            with self.valkey.client(database) as client:
+                client.flushdb()
+        for name in ("workspace", "scratch", "bucket/output"):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+        self.scratch.mkdir()
+
 
 def new_site(folder: Path, valkey: Valkey, *, database: int = 0, **env: str) -> Site:
     """Make an installation on two databases of a server, with an input in its bucket."""
