@@ -5,8 +5,11 @@ Celery makes its own clients; `celeryconfig.py` gives it the same timeouts and T
 
 from __future__ import annotations
 
+import socket
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import redis
 from redis.backoff import ExponentialBackoff
@@ -44,9 +47,11 @@ def redis_client(
     retries: how often a command is sent again after a lost connection.
     Raises BrokerRefuses if a rediss:// URL comes without them: nothing would be checked.
     """
-    options = dict(tls or {})
+    options: dict[str, Any] = dict(tls or {})
     if url.startswith("rediss://") and options.get("ssl_cert_reqs") != "required":
         raise BrokerRefuses(f"{without_password(url)} is used without checking its certificate.")
+    if options:
+        options["connection_class"] = _TlsConnection
     return redis.Redis.from_url(
         url,
         decode_responses=True,
@@ -84,7 +89,11 @@ def broker_error(error: redis.RedisError) -> KioskError | None:
         return BrokerUnavailable(
             "the broker's memory is full. Wait until jobs have ended, or give it more (maxmemory)."
         )
-    if not isinstance(error, redis.ConnectionError | redis.TimeoutError):
+    if isinstance(error, _NoHandshake):
+        return BrokerUnavailable(
+            "the broker does not answer with TLS. Is rediss:// in KIOSK_BROKER_URL right?"
+        )
+    if not isinstance(error, redis.ConnectionError | redis.TimeoutError | redis.ReadOnlyError):
         return None
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return BrokerRefuses(
@@ -99,6 +108,26 @@ def broker_error(error: redis.RedisError) -> KioskError | None:
     return BrokerUnavailable(
         "the broker does not answer. Start it (kiosk up) or set KIOSK_BROKER_URL."
     )
+
+
+class _NoHandshake(redis.RedisError):
+    """Not a ConnectionError, so that redis-py does not try again at once: it took seconds."""
+
+
+class _TlsConnection(redis.SSLConnection):
+    """A connection whose TLS handshake has as long as connecting has, not as long as a command.
+
+    A server without TLS takes the first message for the start of a command, and waits for the rest.
+    """
+
+    def _wrap_socket_with_ssl(self, sock: socket.socket) -> ssl.SSLSocket:
+        sock.settimeout(self.socket_connect_timeout)
+        try:
+            encrypted: ssl.SSLSocket = super()._wrap_socket_with_ssl(sock)  # type: ignore[no-untyped-call]
+        except TimeoutError as exc:
+            raise _NoHandshake from exc
+        encrypted.settimeout(self.socket_timeout)
+        return encrypted
 
 
 def _reason(text: str) -> str:

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import redis
@@ -13,8 +14,10 @@ import redis
 from kiosk_tasks import service
 from kiosk_tasks.errors import KioskError
 from kiosk_tasks.jobs import job_types
+from kiosk_tasks.redaction import without_password
+from kiosk_tasks.redis_clients import mapped_broker_errors, redis_client
 from kiosk_tasks.run.links import queue_names
-from kiosk_tasks.settings import Settings
+from kiosk_tasks.settings import Settings, host_of, is_loopback
 from kiosk_tasks.wiring import adapters
 
 __all__ = ["Finding", "examine"]
@@ -39,7 +42,7 @@ def examine(settings: Settings) -> list[Finding]:
         Finding(True, f"job types: {', '.join(job_types())}"),
         Finding(True, f"queues: {', '.join(queue_names(job_types(), settings.stage_queues))}"),
         *_broker(settings),
-        _attempt("bucket", settings.bucket_url, _write_and_delete),
+        _attempt("bucket", settings.bucket_url.shown, _write_and_delete),
         _attempt("model server", settings.model_server, _ask_model),
     ]
     findings += [
@@ -51,23 +54,54 @@ def examine(settings: Settings) -> list[Finding]:
 
 
 def _broker(settings: Settings) -> list[Finding]:
-    where = settings.broker_url.rpartition("@")[2]  # never show a password
+    where = without_password(settings.broker_url)
+    exposed = _exposed("broker", settings.broker_url)
+    if settings.ledger_url:
+        exposed += _exposed("ledger", settings.ledger_url)
+    url, tls = settings.broker_url, settings.tls(settings.broker_url)
     try:
-        client = redis.Redis.from_url(
-            settings.broker_url, decode_responses=True, socket_timeout=5, socket_connect_timeout=2
-        )
-        with client:
-            persistent = client.config_get("appendonly").get("appendonly") == "yes"
-            policy = client.config_get("maxmemory-policy").get("maxmemory-policy")
-    except redis.RedisError:
-        return [
-            Finding(
-                False, f"broker {where} does not answer; run `kiosk up` or set KIOSK_BROKER_URL."
-            )
-        ]
+        with redis_client(url, tls=tls, timeout_s=5, retries=0) as client, mapped_broker_errors():
+            client.ping()
+            return [
+                Finding(True, f"broker {where} answers"),
+                *exposed,
+                *_workers(settings),
+                *_persistence(client),
+            ]
+    except KioskError as exc:
+        return [Finding(False, f"broker {where}: {exc}"), *exposed]
+
+
+def _exposed(what: str, url: str) -> list[Finding]:
+    """Say what anyone on the way to a server on another machine could do."""
+    if is_loopback(host_of(url)):
+        return []
+    encrypted, login = url.startswith("rediss://"), urlsplit(url).password
     return [
-        Finding(True, f"broker {where} answers"),
-        *_workers(settings),
+        Finding(True, f"{what} is reached over TLS")
+        if encrypted
+        else Finding(
+            False,
+            f"{what} is reached over the network without TLS: whoever listens reads passwords "
+            "and jobs; use rediss://, see docs/security.md.",
+        ),
+        Finding(True, f"{what} is reached with a password")
+        if login
+        else Finding(
+            False,
+            f"{what} is reached over the network without a password: whoever gets there can run "
+            "jobs and read results; see docs/security.md.",
+        ),
+    ]
+
+
+def _persistence(client: redis.Redis) -> list[Finding]:
+    try:
+        persistent = client.config_get("appendonly").get("appendonly") == "yes"
+        policy = client.config_get("maxmemory-policy").get("maxmemory-policy")
+    except redis.exceptions.NoPermissionError:
+        return [Finding(True, "broker keeps its settings from this user; ask as kiosk-admin")]
+    return [
         Finding(
             persistent,
             "broker writes every change to disk"
