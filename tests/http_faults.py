@@ -199,6 +199,8 @@ def _handler_of(proxy: FaultyProxy) -> type[BaseHTTPRequestHandler]:
             length = dict((name.lower(), value) for name, value in headers).get("content-length")
             self.send_header("Content-Length", length or str(len(body)))
             self.end_headers()
+            if self.command == "HEAD":
+                return
             if isinstance(fault, CutAnswer):
                 self.wfile.write(body[: fault.after_bytes])
                 self.wfile.flush()

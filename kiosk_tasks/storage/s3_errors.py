@@ -35,12 +35,8 @@ _FULL = ("QuotaExceeded", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded")
 _WRONG_REGION = ("301", "PermanentRedirect", "AuthorizationHeaderMalformed", "BadRegion")
 _DAMAGED = ("BadDigest", "IncompleteBody", "InvalidDigest", "XAmzContentChecksumMismatch")
 _PASSING = (
-    *CONFLICTS,
-    *_DAMAGED,
-    "SlowDown",
-    "RequestTimeout",
-    "PreconditionFailed",
-    "InternalError",
+    *(*CONFLICTS, *_DAMAGED),
+    *("InternalError", "NoSuchUpload", "PreconditionFailed", "RequestTimeout", "SlowDown"),
 )
 _NO_CREDENTIALS = (CredentialRetrievalError, NoCredentialsError, PartialCredentialsError)
 
@@ -101,7 +97,7 @@ def _of_code(bucket: str, key: str, *, code: str, status: int) -> KioskError:
         return StorageDenied(
             f"the bucket {bucket!r} is in another region; set AWS_REGION or ?region=… to it."
         )
-    if code in _PASSING or (status >= 500 and code != "NotImplemented"):
+    if code in _PASSING or status == 429 or (status >= 500 and code != "NotImplemented"):
         return StorageUnavailable(f"the bucket {bucket!r} does not serve {key!r} now: {code}.")
     return StorageDenied(
         f"the bucket {bucket!r} refuses {key!r}: {code}. Look at the worker's credentials and at "
