@@ -18,6 +18,7 @@ from kiosk_tasks.cli.images import find_images
 from kiosk_tasks.cli.stack import embedded_stack
 from kiosk_tasks.job import JobType
 from kiosk_tasks.ledger import Record
+from kiosk_tasks.redaction import hide
 from kiosk_tasks.serving import server
 from kiosk_tasks.serving.deployed import deployed
 from kiosk_tasks.settings import Settings, default_home
@@ -64,7 +65,8 @@ def up(
     console, home = Console(stderr=True), default_home()
     with embedded_stack(home, concurrency=workers, flower=flower, console=console) as stack:
         for name, value in stack.values.items():
-            console.print(f"{name}={value}", highlight=False, soft_wrap=True)
+            shown = value if name == "KIOSK_FLOWER_URL" else hide(value)  # a browser needs it
+            console.print(f"{name}={shown}", highlight=False, soft_wrap=True)
         console.print("ready; Ctrl-C stops it", highlight=False)
         stack.wait()
 

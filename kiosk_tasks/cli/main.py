@@ -11,6 +11,7 @@ from rich.console import Console
 from kiosk_tasks import __version__
 from kiosk_tasks.cli import admin
 from kiosk_tasks.cli.acl import acl
+from kiosk_tasks.cli.flower import flower
 from kiosk_tasks.cli.options import with_options
 from kiosk_tasks.cli.run import run_command
 from kiosk_tasks.errors import KioskError, UserError
@@ -53,6 +54,7 @@ def build() -> typer.Typer:
     app.add_typer(submit, name="submit")
     admin.add_commands(app)
     app.command()(acl)
+    app.command()(flower)
     return app
 
 

@@ -38,6 +38,8 @@ def embedded_stack(
         concurrency=concurrency,
         models_dirs=model_folders(settings),
         flower=flower,
+        flower_address=settings.flower_address,
+        flower_auth=settings.flower_auth.get_secret_value() if settings.flower_auth else None,
         bucket=settings.bucket or None,
         on_event=say,
     )

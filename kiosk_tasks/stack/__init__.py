@@ -7,6 +7,7 @@ supervisor.py   starts parts as soon as what they need is ready, watches and sto
 process.py      one part's process
 watchdog.py     ends everything when this process is killed; guard.py is its other side
 home.py         the folder, its lock, and the `stack.env` by which others find the stack
+flower.py       Flower, its password and its address
 sockets.py      loopback ports known before their listener has started
 signals.py      Ctrl-C, SIGTERM and SIGHUP as an orderly stop
 errors.py       what can go wrong
@@ -18,6 +19,7 @@ from kiosk_tasks.stack.errors import (
     HomeBusy,
     MissingBroker,
     MissingFolder,
+    OpenFlower,
     PartDied,
     PartNotReady,
     StackError,
@@ -31,6 +33,7 @@ __all__ = [
     "HomeBusy",
     "MissingBroker",
     "MissingFolder",
+    "OpenFlower",
     "Part",
     "PartDied",
     "PartNotReady",

@@ -4,6 +4,7 @@ KioskError
 └── StackError
     ├── MissingBroker   the broker's program is not installed
     ├── HomeBusy        another stack holds this home folder
+    ├── OpenFlower      Flower would be open to the network without a password
     ├── PartDied        a part ended by itself; the message shows its last log lines
     └── PartNotReady    a part runs but does not answer in time; likewise
 """
@@ -16,6 +17,7 @@ __all__ = [
     "HomeBusy",
     "MissingBroker",
     "MissingFolder",
+    "OpenFlower",
     "PartDied",
     "PartNotReady",
     "StackError",
@@ -36,6 +38,10 @@ class MissingFolder(StackError):
 
 class HomeBusy(StackError):
     """Another stack holds this home folder."""
+
+
+class OpenFlower(StackError):
+    """Flower would be open to the network without a password."""
 
 
 class PartDied(StackError):

@@ -15,6 +15,7 @@ from importlib import import_module
 from pathlib import Path
 
 from kiosk_tasks.stack.errors import MissingBroker
+from kiosk_tasks.stack.flower import flower_argv, flower_env, flower_url, reachable
 from kiosk_tasks.stack.probes import all_of, broker_answers, file_exists, http_answers, port_answers
 from kiosk_tasks.stack.process import Part
 from kiosk_tasks.stack.sockets import HOST, Reservation
@@ -54,8 +55,9 @@ class Plan:
 
     run: folder for this start's logs and scratch files.
     flower: None leaves Flower out.
-    password: of the broker and of Flower; made for this start.
+    password: of the broker and, where `flower_auth` is None, of Flower; made for this start.
     environ: what the parts inherit.
+    flower_address, flower_auth: where Flower listens; user:password of the user's own.
     """
 
     home: Path
@@ -63,12 +65,19 @@ class Plan:
     queues: tuple[str, ...]
     concurrency: int
     models_dirs: tuple[Path, ...]
-    bucket: str
+    bucket: str = field(repr=False)
     broker: Reservation
     model_server: Reservation
     flower: Reservation | None
     password: str = field(repr=False)
     environ: Mapping[str, str] = field(repr=False)
+    flower_address: str = HOST
+    flower_auth: str | None = field(default=None, repr=False)
+
+    @property
+    def flower_login(self) -> str:
+        """user:password of Flower."""
+        return self.flower_auth or f"{FLOWER_USER}:{self.password}"
 
     @property
     def values(self) -> dict[str, str]:
@@ -82,8 +91,8 @@ class Plan:
             "KIOSK_STACK_PID": str(os.getpid()),
         }
         if self.flower:
-            login = f"{FLOWER_USER}:{self.password}"
-            values["KIOSK_FLOWER_URL"] = f"http://{login}@{self.flower.address}"
+            url = flower_url(self.flower_address, self.flower.port, self.flower_login)
+            values["KIOSK_FLOWER_URL"] = url
         # How jobs are cut into links is decided where they are submitted: everyone must agree.
         shared = ("KIOSK_LINKS", "KIOSK_STAGE_QUEUES")
         return values | {name: self.environ[name] for name in shared if self.environ.get(name)}
@@ -187,14 +196,12 @@ def reaper_part(plan: Plan) -> Part:
 
 def flower_part(plan: Plan, port: Reservation) -> Part:
     """Flower behind a password, which its URL in `stack.env` carries so that a browser opens it."""
-    env = {name: value for name, value in plan.env.items() if not name.startswith("FLOWER_")}
-    env["FLOWER_BASIC_AUTH"] = f"{FLOWER_USER}:{plan.password}"
     return Part(
         name=FLOWER,
-        argv=(*CELERY, "flower", f"--address={HOST}", f"--port={port.port}"),
-        env=env,
+        argv=flower_argv(plan.flower_address, port.port),
+        env=flower_env(plan.env, plan.flower_login),
         log_path=plan.log(FLOWER),
-        ready=http_answers(port.port, "/healthcheck"),
+        ready=http_answers(port.port, "/healthcheck", host=reachable(plan.flower_address)),
         needs=frozenset({BROKER}),
         start_limit_s=PYTHON_START_S,
         before_start=port.release,

@@ -49,11 +49,11 @@ def file_exists(path: Path) -> Probe:
     return path.exists
 
 
-def http_answers(port: int, path: str) -> Probe:
-    """Tell whether a GET on the loopback port answers 200."""
+def http_answers(port: int, path: str, *, host: str = HOST) -> Probe:
+    """Tell whether a GET answers 200."""
 
     def probe() -> bool:
-        connection = http.client.HTTPConnection(HOST, port, timeout=PATIENCE_S)
+        connection = http.client.HTTPConnection(host, port, timeout=PATIENCE_S)
         try:
             connection.request("GET", path)
             return connection.getresponse().status == http.client.OK

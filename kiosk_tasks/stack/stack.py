@@ -11,10 +11,11 @@ from pathlib import Path
 from types import TracebackType
 
 from kiosk_tasks.stack.errors import MissingFolder
+from kiosk_tasks.stack.flower import check_flower
 from kiosk_tasks.stack.home import Lock, forget, new_run_folder, publish
 from kiosk_tasks.stack.parts import PartsOf, Plan, parts_of
 from kiosk_tasks.stack.signals import OrderlyExit
-from kiosk_tasks.stack.sockets import Reservation
+from kiosk_tasks.stack.sockets import HOST, Reservation
 from kiosk_tasks.stack.supervisor import OnEvent, Supervisor, ignore_events
 
 __all__ = ["Stack"]
@@ -32,6 +33,8 @@ class Stack:
     concurrency: jobs that run at once.
     models_dirs: folders of `<name>/<version>/` that the model server serves; by default the folder
         `models` in `home`.
+    flower_address, flower_auth: where Flower listens, and its user:password, which is made for
+        this start if it is None; beyond loopback it must be given.
     bucket: URL; by default a folder in `home`.
     environ: what the parts inherit; by default this process's environment.
     on_event: told of each part's state as it changes.
@@ -44,11 +47,14 @@ class Stack:
     concurrency: int = 2
     models_dirs: Sequence[Path] = ()
     flower: bool = True
-    bucket: str | None = None
-    environ: Mapping[str, str] | None = None
+    flower_address: str = HOST
+    flower_auth: str | None = field(default=None, repr=False)
+    bucket: str | None = field(default=None, repr=False)
+    environ: Mapping[str, str] | None = field(default=None, repr=False)
     on_event: OnEvent = ignore_events
     parts_of: PartsOf = parts_of
-    values: Mapping[str, str] = field(init=False, default_factory=dict)  #: as in `stack.env`
+    values: Mapping[str, str] = field(init=False, default_factory=dict, repr=False)
+    """As in `stack.env`."""
     run_folder: Path | None = field(init=False, default=None)  #: logs of this start
     _supervisor: Supervisor | None = field(init=False, default=None, repr=False)
     _cleanup: ExitStack = field(init=False, default_factory=ExitStack, repr=False)
@@ -57,6 +63,8 @@ class Stack:
         """Check what can be checked before anything runs."""
         if not self.queues or self.concurrency < 1:
             raise ValueError("A stack needs at least one queue and one process.")
+        if self.flower:
+            check_flower(self.flower_address, self.flower_auth)
         self.home = self.home.expanduser().resolve()
 
     def start(self) -> None:
@@ -133,6 +141,8 @@ class Stack:
             flower=port() if self.flower else None,
             password=secrets.token_hex(16),
             environ=os.environ if self.environ is None else self.environ,
+            flower_address=self.flower_address,
+            flower_auth=self.flower_auth,
         )
 
 
