@@ -12,7 +12,14 @@ from urllib.parse import unquote, urlsplit
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-__all__ = ["RedactingFormatter", "Redactor", "SecretUrl", "hide", "without_password"]
+__all__ = [
+    "RedactingFormatter",
+    "Redactor",
+    "SecretUrl",
+    "hide",
+    "redact_logs",
+    "without_password",
+]
 
 HIDDEN = "***"
 _SHORTEST = 4
@@ -51,6 +58,13 @@ def without_password(url: str) -> str:
         user, colon, _ = login.partition(":")
         head = f"{scheme}://{user}:{HIDDEN}" if colon else f"{scheme}://{HIDDEN}"
     return f"{head}{at}{_QUERY.sub(f'?{HIDDEN}', tail)}"
+
+
+def redact_logs(logger: logging.Logger) -> None:
+    """Hide secrets in what the logger's handlers write from now on."""
+    for handler in logger.handlers:
+        if not isinstance(handler.formatter, RedactingFormatter):
+            handler.setFormatter(RedactingFormatter(handler.formatter))
 
 
 def hide(text: str) -> str:

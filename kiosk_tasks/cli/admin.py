@@ -18,7 +18,7 @@ from kiosk_tasks.cli.images import find_images
 from kiosk_tasks.cli.stack import embedded_stack
 from kiosk_tasks.job import JobType
 from kiosk_tasks.ledger import Record
-from kiosk_tasks.redaction import hide
+from kiosk_tasks.redaction import hide, redact_logs
 from kiosk_tasks.serving import server
 from kiosk_tasks.serving.deployed import deployed
 from kiosk_tasks.settings import Settings, default_home
@@ -113,6 +113,7 @@ def reap(
 ) -> None:
     """Look for jobs that were lost, and send them again."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    redact_logs(logging.getLogger())
     found = service.reap(every_s=every)
     typer.echo(f"found {found}")
 

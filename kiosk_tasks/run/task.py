@@ -25,6 +25,7 @@ from kiosk_tasks.fan_out import FanOut
 from kiosk_tasks.job import Job, JobType, Status, new_job
 from kiosk_tasks.ledger import Claim, LedgerReporter
 from kiosk_tasks.ledger.records import Record
+from kiosk_tasks.redaction import hide
 from kiosk_tasks.run.children import gather, submit_children
 from kiosk_tasks.run.ending import discard, end_badly, finish, resume
 from kiosk_tasks.run.links import Link, lane_of
@@ -106,7 +107,8 @@ def _run(task: LinkTask, outside: Adapters, claim: Claim, link: Link, artifact: 
         except BrokerUnavailable:
             raise
         except Exception as exc:  # the task boundary: whatever it is ends in the record
-            raise _outcome(task, outside, claim, link, _as_ours(exc, job_id)) from exc
+            # without the cause: Celery keeps its text with the result, and it may hold a password
+            raise _outcome(task, outside, claim, link, _as_ours(exc, job_id)) from None
 
 
 def _stages(
@@ -211,7 +213,8 @@ def _as_ours(error: Exception, job_id: str) -> KioskError:
     if isinstance(error, SoftTimeLimitExceeded):
         return TimeLimit("the job took longer than its time limit. Split the image.")
     log.error("unforeseen job_id=%s", job_id, exc_info=error)
-    return InternalError(f"an unforeseen error ({type(error).__name__}: {error}); see the log.")
+    what = hide(f"{type(error).__name__}: {error}")
+    return InternalError(f"an unforeseen error ({what}); see the log.")
 
 
 def _outcome(

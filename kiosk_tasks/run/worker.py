@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gc
+import logging
 from typing import Any
 
 from celery import signals
 
+from kiosk_tasks.redaction import redact_logs
 from kiosk_tasks.scratch import remove_stale_scratch
 from kiosk_tasks.settings import Settings
 
@@ -18,6 +20,13 @@ def connect() -> None:
     signals.worker_init.connect(_share_memory)
     signals.worker_init.connect(_sweep_scratch)
     signals.worker_ready.connect(_say_ready)
+    signals.after_setup_logger.connect(_hide_secrets)
+    signals.after_setup_task_logger.connect(_hide_secrets)
+
+
+def _hide_secrets(logger: logging.Logger, **_: Any) -> None:
+    """Keep passwords out of the log, also those in the texts of other packages' errors."""
+    redact_logs(logger)
 
 
 def _sweep_scratch(**_: Any) -> None:
