@@ -17,6 +17,7 @@ from kiosk_tasks.cli.run import run_command
 from kiosk_tasks.errors import KioskError, UserError
 from kiosk_tasks.jobs import job_types
 
+from kiosk_tasks.redaction import hide
 __all__ = ["build", "main"]
 
 
@@ -25,7 +26,9 @@ def main() -> None:
     try:
         build()()
     except KioskError as exc:
-        Console(stderr=True).print(f"kiosk: {exc}", style="red", highlight=False, markup=False)
+        Console(stderr=True).print(
+            hide(f"kiosk: {exc}"), style="red", highlight=False, markup=False
+        )
         sys.exit(2 if isinstance(exc, UserError) else 3)
 
 
