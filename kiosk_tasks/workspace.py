@@ -42,8 +42,7 @@ class Workspace:
 
     def clear(self, job_id: str) -> None:
         """Delete every artifact of a job."""
-        for key in list(self._storage.list(f"{job_id}/")):
-            self._storage.delete(key)
+        self._storage.delete_all(f"{job_id}/")
 
     def keys(self) -> list[str]:
         """Return the keys of all artifacts, for those who look for leftovers."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, field_validator
 
@@ -38,7 +39,7 @@ class Places(BaseModel):
     bucket: SecretUrl = Field(
         SecretUrl(""),
         validation_alias=names("BUCKET", "STORAGE_BUCKET"),
-        description="Where inputs and outputs lie: file:///… or memory://…; default <home>/bucket.",
+        description="Where inputs and outputs lie: file:///… or s3://…; default <home>/bucket.",
     )
     workspace: SecretUrl = Field(
         SecretUrl(""),
@@ -79,7 +80,9 @@ class Places(BaseModel):
     @property
     def workspace_url(self) -> SecretUrl:
         """The workspace as a URL: the setting, else a folder of the bucket."""
-        return self.workspace or SecretUrl(f"{self.bucket_url.rstrip('/')}/workspace")
+        bucket = urlsplit(self.bucket_url)
+        folder = bucket._replace(path=f"{bucket.path.rstrip('/')}/workspace")
+        return self.workspace or SecretUrl(folder.geturl())
 
     @property
     def records_url(self) -> SecretUrl:

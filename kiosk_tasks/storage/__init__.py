@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import re
-
 from kiosk_tasks.errors import InvalidKey, InvalidParameter
 from kiosk_tasks.ports import Storage
+from kiosk_tasks.storage.part_files import is_part_file
 
-__all__ = ["check_key", "check_prefix", "from_url", "is_part_file"]
+__all__ = ["check_key", "check_prefix", "from_url"]
 
 _LONGEST_PART = 200
 """Bytes between two slashes: file systems take 255, and part files have longer names."""
-
-_PART_FILE = re.compile(r"\..+\.[0-9a-f]{32}\.part")
-"""What a local bucket calls an object that is being written; no object may have such a name."""
 
 
 def from_url(url: str) -> Storage:
@@ -40,7 +36,10 @@ def from_url(url: str) -> Storage:
 
 
 def check_key(key: str) -> str:
-    """Return the key, or raise InvalidKey if it is empty, too long, or could leave the bucket."""
+    """Return the key, or raise InvalidKey if it is empty, too long, or could leave the bucket.
+
+    No object may be named as the part files of a local bucket are, either.
+    """
     if not key or not _stays_inside(key.split("/")) or is_part_file(key.rpartition("/")[2]):
         raise InvalidKey(
             f"{key!r} is not a key in the bucket; use a relative path without '..', "
@@ -60,11 +59,6 @@ def check_prefix(prefix: str, *, whole_bucket: bool = True) -> str:
     if not _stays_inside([*folders, last or "any"]):
         raise InvalidKey(f"no key in the bucket starts with {prefix!r}.")
     return prefix
-
-
-def is_part_file(name: str) -> bool:
-    """Tell whether a file of that name is an object that is still being written."""
-    return _PART_FILE.fullmatch(name) is not None
 
 
 def _stays_inside(parts: list[str]) -> bool:

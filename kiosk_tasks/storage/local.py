@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import shutil
 import time
@@ -11,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
-from uuid import uuid4
 
 from kiosk_tasks.errors import (
     InvalidKey,
@@ -21,12 +19,9 @@ from kiosk_tasks.errors import (
     StorageFull,
     StorageUnavailable,
 )
-from kiosk_tasks.storage import check_key, check_prefix, is_part_file
+from kiosk_tasks.storage import check_key, check_prefix, part_files
 
 __all__ = ["LocalStorage"]
-
-_NO_HARD_LINKS = (errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK)
-_FOLDER_TRIES = 100
 
 
 class LocalStorage:
@@ -55,13 +50,13 @@ class LocalStorage:
         """Write an object, whole or not at all."""
         with self._part(key) as part:
             part.write_bytes(data)
-            _replace(part, self._path(key))
+            part_files.replace(part, self._path(key))
 
     def upload(self, key: str, source: Path) -> None:
         """Write an object from a file, whole or not at all."""
         with self._part(key) as part:
             shutil.copyfile(source, part)
-            _replace(part, self._path(key))
+            part_files.replace(part, self._path(key))
 
     def put_new(self, key: str, data: bytes) -> bool:
         """Write an object where there is none; False if one is there."""
@@ -69,7 +64,7 @@ class LocalStorage:
             return False
         with self._part(key) as part:
             part.write_bytes(data)
-            return _place_new(part, self._path(key))
+            return part_files.place_new(part, self._path(key))
 
     def upload_new(self, key: str, source: Path) -> bool:
         """Write an object from a file where there is none; False if one is there."""
@@ -77,7 +72,7 @@ class LocalStorage:
             return False
         with self._part(key) as part:
             shutil.copyfile(source, part)
-            return _place_new(part, self._path(key))
+            return part_files.place_new(part, self._path(key))
 
     def exists(self, key: str) -> bool:
         """Tell whether the object is there."""
@@ -102,7 +97,7 @@ class LocalStorage:
         """Yield the keys that start with `prefix`, sorted."""
         start = self.root / check_prefix(prefix).rpartition("/")[0]
         with _reading(prefix):
-            files = [file for file in _files(start) if not is_part_file(file.name)]
+            files = [file for file in _files(start) if not part_files.is_part_file(file.name)]
         keys = (file.relative_to(self.root).as_posix() for file in files)
         yield from sorted(key for key in keys if key.startswith(prefix))
 
@@ -111,7 +106,7 @@ class LocalStorage:
         removed = 0
         latest = time.time() - older_than_s
         for part in _files(self.root):
-            if is_part_file(part.name):
+            if part_files.is_part_file(part.name):
                 # One that is gone by now was finished by a writer that lives.
                 with _writing(part.name), suppress(FileNotFoundError):
                     if part.stat().st_mtime < latest:
@@ -130,11 +125,10 @@ class LocalStorage:
     @contextmanager
     def _part(self, key: str) -> Iterator[Path]:
         """Yield an empty file beside the object's place; it is gone afterwards."""
-        path = self._path(key)
-        part = path.with_name(f".{path.name}.{uuid4().hex}.part")
+        part = part_files.beside(self._path(key))
         with _writing(key):
             try:
-                _create(part)
+                part_files.create(part)
                 yield part
             finally:
                 part.unlink(missing_ok=True)
@@ -151,63 +145,6 @@ class LocalStorage:
                 if exc.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
                 break
-
-
-def _create(part: Path) -> None:
-    for _ in range(_FOLDER_TRIES):
-        # A twin that deletes the folder's last object may take the folder away at any moment.
-        try:
-            part.parent.mkdir(parents=True, exist_ok=True)
-            return part.touch(exist_ok=False)
-        except FileNotFoundError:
-            continue
-        except FileExistsError:
-            if part.parent.is_file():
-                raise
-    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(part))
-
-
-def _replace(part: Path, path: Path) -> None:
-    _flush(part)
-    part.replace(path)
-
-
-def _place_new(part: Path, path: Path) -> bool:
-    _flush(part)
-    try:
-        os.link(part, path)
-    except FileExistsError:
-        if path.is_dir():
-            raise
-        # NFS may have made the link, lost its answer, and been asked again.
-        return part.stat().st_nlink > 1
-    except OSError as exc:
-        if exc.errno not in _NO_HARD_LINKS:
-            raise
-        return _place_new_by_lock(part, path)
-    return True
-
-
-def _place_new_by_lock(part: Path, path: Path) -> bool:
-    """Rename while the folder is locked: the kernel frees the lock if this process dies."""
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
-        if path.is_file():
-            return False
-        part.replace(path)
-        return True
-    finally:
-        os.close(folder)
-
-
-def _flush(part: Path) -> None:
-    """Bring the bytes to the disk, so that a power failure leaves no empty object of that name."""
-    file = os.open(part, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
 
 
 def _unlink(path: Path) -> None:

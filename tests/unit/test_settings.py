@@ -65,6 +65,22 @@ def test_workspace_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Settings.load().workspace_url == "memory://scratch"
 
 
+@pytest.mark.parametrize(
+    ("bucket", "workspace"),
+    [
+        ("s3://results/", "s3://results/workspace"),
+        ("s3://results/a?region=eu-west-1", "s3://results/a/workspace?region=eu-west-1"),
+        ("file:///shared/bucket/", "file:///shared/bucket/workspace"),
+        ("memory://here", "memory://here/workspace"),
+    ],
+)
+def test_workspace_in_the_bucket(
+    monkeypatch: pytest.MonkeyPatch, bucket: str, workspace: str
+) -> None:
+    monkeypatch.setenv("KIOSK_BUCKET", bucket)
+    assert Settings.load().workspace_url == workspace
+
+
 def test_empty_variable_is_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("KIOSK_MAX_PIXELS", "KIOSK_READY_FILE", "KIOSK_MODELS_DIR", "KIOSK_STAGE_QUEUES"):
         monkeypatch.setenv(name, "")
