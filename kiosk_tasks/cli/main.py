@@ -11,13 +11,14 @@ from rich.console import Console
 from kiosk_tasks import __version__
 from kiosk_tasks.cli import admin
 from kiosk_tasks.cli.acl import acl
+from kiosk_tasks.cli.bridge import bridge
 from kiosk_tasks.cli.flower import flower
 from kiosk_tasks.cli.options import with_options
 from kiosk_tasks.cli.run import run_command
 from kiosk_tasks.errors import KioskError, UserError
 from kiosk_tasks.jobs import job_types
-
 from kiosk_tasks.redaction import hide
+
 __all__ = ["build", "main"]
 
 
@@ -57,6 +58,7 @@ def build() -> typer.Typer:
     app.add_typer(submit, name="submit")
     admin.add_commands(app)
     app.command()(acl)
+    app.command()(bridge)
     app.command()(flower)
     return app
 

@@ -66,8 +66,8 @@ class Ledger:
         self.scripts = Scripts(client, prefix=prefix)
         self.lease_s = lease_s
         self.max_attempts = max_attempts
+        self.expires_s = expires_s
         self._redis = client
-        self._expires_s = expires_s
         self._identity = socket.gethostname()
 
     def submit(self, job: Job, *, lane: str, parent: str = "", mirror: str = "") -> bool:
@@ -80,7 +80,7 @@ class Ledger:
         """
         fields = flat(new_fields(job, mirror=mirror))
         answer = self.scripts.call(
-            "submit", job.id, job.id, uuid4().hex, lane, parent, self._expires_s, *fields
+            "submit", job.id, job.id, uuid4().hex, lane, parent, self.expires_s, *fields
         )
         return bool(answer == "written")
 
@@ -164,7 +164,7 @@ class Ledger:
         ended = {**fields, "status": str(status), "finished_at": moment, "updated_at": moment}
         token = claim.token if claim else ""
         answer, parent = self.scripts.call(
-            *("finish", job_id, job_id, token, self._expires_s, 2 * self.lease_s), *flat(ended)
+            *("finish", job_id, job_id, token, self.expires_s, 2 * self.lease_s), *flat(ended)
         )
         return Ending(answer == "written", parent)
 

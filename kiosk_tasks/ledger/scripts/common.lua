@@ -13,12 +13,20 @@ local function ended(status)
   return status == 'done' or status == 'failed' or status == 'cancelled'
 end
 
--- Write fields, also into the hash that an older client polls, if there is one.
+-- Write fields into the hash that an older client polls, if there is one still: the client lets it
+-- expire, and it must not come back in pieces.
+local function mirror_fields(key, fields)
+  local mirror = redis.call('HGET', key, 'mirror')
+  if mirror and redis.call('HEXISTS', mirror, 'status') == 1 then
+    redis.call('HSET', mirror, unpack(fields))
+  end
+end
+
+-- Write fields of a record, there and in its mirror.
 local function put(key, fields)
   if #fields == 0 then return end
   redis.call('HSET', key, unpack(fields))
-  local mirror = redis.call('HGET', key, 'mirror')
-  if mirror then redis.call('HSET', mirror, unpack(fields)) end
+  mirror_fields(key, fields)
 end
 
 -- The job's message is on its way: it waits in `lane`, which names a list of the broker.

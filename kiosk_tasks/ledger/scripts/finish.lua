@@ -24,7 +24,7 @@ for _, key in ipairs({record, prefix .. 'children:' .. id, prefix .. 'ended:' ..
   redis.call('EXPIRE', key, keep)
 end
 local mirror = get('mirror')
-if mirror then redis.call('EXPIRE', mirror, keep) end
+if mirror then redis.call('EXPIRE', mirror, keep, 'NX') end -- unless the client has said when
 
 local parent = get('parent')
 if not parent then return {'written', ''} end

@@ -7,6 +7,7 @@ local there = get('submission')
 if there or get('status') then return there == submission and 'written' or 'there' end
 local moment = now()
 redis.call('HSET', record, 'submission', submission, 'lane', lane, unpack(ARGV, 7))
+mirror_fields(record, {'job_id', id}) -- from now on it is known to be a job's
 redis.call('ZADD', prefix .. 'open', moment, id)
 redis.call('ZADD', prefix .. 'jobs', moment, id)
 redis.call('ZREMRANGEBYSCORE', prefix .. 'jobs', '-inf', moment - ARGV[6])
