@@ -7,8 +7,8 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
 
@@ -179,13 +179,18 @@ class Reaper:
             )
         )
 
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
     def check(self) -> None:
         """Fail if it has ended."""
         assert self._process.poll() is None, self.log.read_text()
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Let nothing be reaped for a while."""
+        os.kill(self._process.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self._process.pid, signal.SIGCONT)
 
     def stop(self) -> None:
         self._process.kill()
