@@ -117,7 +117,7 @@ class ZipArchive:
         members, seen = [], set[str]()
         for entry in entries:
             name = _real_name(entry)
-            if _is_left_out(entry, name):
+            if _is_left_out(name):
                 continue
             fact = _refusal(entry, name, seen)
             seen.add(_folded(name))
@@ -199,9 +199,9 @@ def _refusal(entry: ZipInfo, name: str, seen: set[str]) -> str:
     return ""
 
 
-def _is_left_out(entry: ZipInfo, name: str) -> bool:
+def _is_left_out(name: str) -> bool:
     hidden = (part[:1] == "." and part != "." and part[:2] != ".." for part in name.split("/"))
-    return entry.is_dir() or name.startswith("__MACOSX/") or any(hidden)
+    return name.endswith("/") or name.startswith("__MACOSX/") or any(hidden)
 
 
 def _real_name(entry: ZipInfo) -> str:

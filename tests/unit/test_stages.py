@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from kiosk_tasks.errors import ImageTooLarge, MissingObject, ModelMismatch
+from kiosk_tasks.errors import (
+    FileTooLarge,
+    ImageTooLarge,
+    MissingObject,
+    ModelMismatch,
+    StorageFull,
+)
+from kiosk_tasks.imaging.limits import ImageLimits
 from kiosk_tasks.job import ImageParams, JobType, Limits, Model, Stage, Status, new_job, stage
 from kiosk_tasks.ports import Signature, TensorSpec
 from kiosk_tasks.run.local import MemoryReporter
@@ -52,6 +62,38 @@ def test_download_minds_the_limit_and_leaves_no_file(
     ctx, _ = context(Limits(max_pixels=19), key=IMAGE)
     with pytest.raises(ImageTooLarge, match=r"a\.tif"):
         download(None, ctx)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_download_minds_the_file_size_and_uses_its_own_folder(tmp_path: Path) -> None:
+    limits = Limits(max_file_bytes=len(IMAGE) - 1, scratch=tmp_path / "scratch")
+    ctx, report = context(limits, key=IMAGE)
+    with pytest.raises(FileTooLarge, match=r"a\.tif has .* bytes; .*KIOSK_MAX_FILE_BYTES"):
+        download(None, ctx)
+    assert list((tmp_path / "scratch").iterdir()) == []
+    assert "input" not in report.notes()
+
+
+def test_limits_reach_the_readers() -> None:
+    limits = Limits(max_pixels=1, max_frames=2, max_file_bytes=3, max_archive_members=4)
+    assert limits.image == ImageLimits(1, 2, 3)
+    assert limits.archive.max_members == 4
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_scratch_disk_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    ctx, _ = context(Limits(scratch=tmp_path), key=IMAGE)
+
+    def full(_key: str, target: Path) -> None:
+        target.write_bytes(IMAGE[:100])
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(ctx.storage, "download", full)
+    with pytest.raises(StorageFull, match=r"scratch folder .* is full") as caught:
+        download(None, ctx)
+    assert caught.value.retry
     assert list(tmp_path.iterdir()) == []
 
 

@@ -65,6 +65,8 @@ def test_utf8_names_that_are_not_marked(tmp_path: Path) -> None:
         (one_entry(b"a.tif\0.exe"), "control characters"),
         (one_entry(b"a\x1b[31m.tif"), "control characters"),
         (one_entry(b"n" * 2000), "too long"),
+        (one_entry(b""), "empty"),
+        (one_entry(b"\0a.tif"), "control characters"),
         (one_entry(b"a.tif", flags=1), "encrypted"),
         (one_entry(b"a.tif", method=12), "Deflate"),
         (one_entry(b"a.tif", method=99), "Deflate"),
