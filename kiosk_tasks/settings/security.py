@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 from typing import Self
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from pydantic import Field, FilePath, SecretStr, field_validator, model_validator
 
@@ -21,6 +21,15 @@ def is_loopback(host: str) -> bool:
         return ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _has_its_parts(url: SplitResult) -> bool:
+    """Tell whether a password with special characters has not torn the URL apart."""
+    try:
+        _ = url.port
+    except ValueError:
+        return False
+    return not ("@" in url.path + url.query + url.fragment or url.fragment)
 
 
 def host_of(url: str) -> str:
@@ -71,6 +80,13 @@ class Security(Places):
     @classmethod
     def _no_way_around_the_check(cls, url: SecretUrl) -> SecretUrl:
         parts = urlsplit(url)
+        if url and parts.scheme not in ("redis", "rediss"):
+            raise ValueError("must be redis://… or, with TLS, rediss://…")
+        if not _has_its_parts(parts):
+            raise ValueError(
+                "must be like redis://user:password@host:6379/0, with the characters @ : / # ? % "
+                "of the password written as %40 and so on"
+            )
         if any(name.startswith("ssl") for name, _ in parse_qsl(parts.query)):
             raise ValueError(
                 "must not set ssl options: a rediss:// server's certificate is always checked, "

@@ -75,6 +75,10 @@ def test_settings_show_no_secret(planted: Settings) -> None:
     [
         ("KIOSK_BROKER_URL", "rediss://:s3cr3t-word@h/0?ssl_cert_reqs=none"),
         ("KIOSK_LEDGER_URL", "rediss://:s3cr3t-word@h/0?ssl_check_hostname=false"),
+        ("KIOSK_BROKER_URL", "amqp://:s3cr3t-word@h/0"),
+        ("KIOSK_BROKER_URL", "redis://:s3cr3t-word/x@h:1/0"),
+        ("KIOSK_BROKER_URL", "redis://:s3cr3t-word#x@h:1/0"),
+        ("KIOSK_BROKER_URL", "redis://:x?s3cr3t-word@h:1/0"),
         ("KIOSK_FLOWER_AUTH", "s3cr3t-word"),
         ("KIOSK_MAX_PIXELS", "s3cr3t-word"),
         ("KIOSK_STAGE_QUEUES", '{"a": s3cr3t-word'),
