@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 from kiosk_tasks.errors import InvalidKey, InvalidParameter
 from kiosk_tasks.ports import Storage
 from kiosk_tasks.storage.part_files import is_part_file
@@ -10,6 +12,9 @@ __all__ = ["check_key", "check_prefix", "from_url"]
 
 _LONGEST_PART = 200
 """Bytes between two slashes: file systems take 255, and part files have longer names."""
+
+_NO_LETTERS = ("Cc", "Cs")
+"""Control characters and halves of characters: S3 lists are XML, and have no way to write them."""
 
 
 def from_url(url: str) -> Storage:
@@ -43,7 +48,8 @@ def check_key(key: str) -> str:
     if not key or not _stays_inside(key.split("/")) or is_part_file(key.rpartition("/")[2]):
         raise InvalidKey(
             f"{key!r} is not a key in the bucket; use a relative path without '..', "
-            f"for example uploads/image.tif, with at most {_LONGEST_PART} bytes between slashes."
+            f"for example uploads/image.tif, with at most {_LONGEST_PART} bytes between slashes "
+            f"and no control characters."
         )
     return key
 
@@ -65,7 +71,7 @@ def _stays_inside(parts: list[str]) -> bool:
     return all(
         part not in ("", ".", "..")
         and "\\" not in part
-        and "\0" not in part
-        and len(part.encode(errors="replace")) <= _LONGEST_PART
+        and not any(unicodedata.category(letter) in _NO_LETTERS for letter in part)
+        and len(part.encode()) <= _LONGEST_PART
         for part in parts
     )

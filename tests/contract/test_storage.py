@@ -40,6 +40,23 @@ ESCAPES = [
     "a\0b",
     "a/" + "x" * 300,
     f"a/.x.{'0' * 32}.part",
+    "a/undecodable \udc80",
+    "a/line\n",
+    "a/\x7f",
+]
+
+ODD = [
+    *("a b+c%2Fd", "q?x=1&y=2#z", "'\"<>&;", "~.-_!*()", "trailing.", ".hidden", "Größe 3µ 雪.tif"),
+    *(
+        "e\u0301",
+        "\u00e9",
+        "narrow\u202fand\u00a0hard spaces",
+        "{}[]^`|$",
+        "-rf",
+        "CON",
+        "%",
+        "x" * 200,
+    ),
 ]
 
 
@@ -119,6 +136,22 @@ def test_upload_then_download(bucket: Storage, tmp_path: Path) -> None:
     target = tmp_path / "target"
     bucket.download("deep/er/key µ.tif", target)
     assert target.read_bytes() == source.read_bytes()
+
+
+def test_odd_names_are_names(bucket: Storage) -> None:
+    keys = [f"{odd}/{odd}" for odd in ODD]
+    for key in keys:
+        assert bucket.put_new(key, key.encode())
+    for key in keys:
+        assert bucket.exists(key)
+        assert bucket.get(key) == key.encode()
+    assert list(bucket.list()) == sorted(keys)
+    for key in keys:
+        assert list(bucket.list(key)) == [key]
+    bucket.delete(keys.pop())
+    for key in keys:
+        assert bucket.delete_all(key) == 1
+    assert list(bucket.list()) == []
 
 
 def test_what_was_put_does_not_change_with_the_source(bucket: Storage) -> None:
