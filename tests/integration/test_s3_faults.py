@@ -24,6 +24,7 @@ from kiosk_tasks.errors import (
     StorageUnavailable,
 )
 from kiosk_tasks.storage.s3 import S3Storage
+from kiosk_tasks.wiring import adapters
 from tests.http_faults import Answer, Cut, CutAnswer, Fault, FaultyProxy, Hold, LoseAnswer, Request
 from tests.s3_server import bucket_url, s3_server
 
@@ -481,3 +482,13 @@ def test_boto3_is_loaded_for_s3_only() -> None:
         "from_url('s3://bucket'); assert 'boto3' in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_settings_lead_to_bucket_and_workspace(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KIOSK_BUCKET", bucket_url(s3, monkeypatch, prefix="kiosk"))
+    outside = adapters()
+    key = outside.workspace.put("job", "predict", (1, "two"))
+    assert outside.workspace.get(key) == (1, "two")
+    assert list(outside.storage.list()) == ["workspace/job/predict.artifact"]
+    outside.workspace.clear("job")
+    assert list(outside.storage.list()) == []
