@@ -12,10 +12,9 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from kiosk_tasks.errors import BrokerUnavailable, Cancelled, ClaimLost, UnknownJob
+from kiosk_tasks.errors import BrokerUnavailable, ClaimLost, UnknownJob
 from kiosk_tasks.job import Job, JobType, Params, Status, new_job
-from kiosk_tasks.ledger import Claim, Ledger, LedgerReporter
-from kiosk_tasks.ledger.records import time_field
+from kiosk_tasks.ledger import Claim, Ledger, LostJobs, Record
 from tests.conftest import Broker
 
 
@@ -25,6 +24,7 @@ def _nothing(value: Any, _ctx: Any) -> Any:
 
 JOB_TYPE = JobType("toy", "Toy", "toy", Params, (_nothing,))
 EXPIRES_S = 600
+LANE = "toy:6"
 
 
 def job(**fields: Any) -> Job:
@@ -39,7 +39,7 @@ def ledger(broker: Broker) -> Ledger:
 @pytest.fixture
 def claimed(ledger: Ledger) -> Claim:
     one = job()
-    ledger.submit(one)
+    ledger.submit(one, lane=LANE)
     claim = ledger.claim(one.id, stage_index=0)
     assert claim
     return claim
@@ -59,7 +59,7 @@ def at_once(calls: list[Callable[[], Any]]) -> list[Any]:
 
 def test_submitted_record(ledger: Ledger, broker: Broker) -> None:
     one = job(original_name="my image.tif", model_version=3)
-    assert ledger.submit(one)
+    assert ledger.submit(one, lane=LANE)
     record = ledger.record(one.id)
     assert record.status is Status.NEW
     assert record.progress == 0
@@ -77,15 +77,15 @@ def test_submitted_record(ledger: Ledger, broker: Broker) -> None:
 
 def test_submitted_once(ledger: Ledger) -> None:
     one = job()
-    assert at_once([lambda: ledger.submit(one)] * 8).count(True) == 1
+    assert at_once([lambda: ledger.submit(one, lane=LANE)] * 8).count(True) == 1
     claim = ledger.claim(one.id, stage_index=0)
     assert claim
-    assert not ledger.submit(one)
+    assert not ledger.submit(one, lane=LANE)
     assert ledger.record(one.id).status is Status.STARTED
 
 
 def test_every_key_has_the_prefix(ledger: Ledger, broker: Broker) -> None:
-    ledger.submit(job())
+    ledger.submit(job(), lane=LANE)
     others = [key for key in broker.client.scan_iter() if not key.startswith("test-")]
     assert others == []
 
@@ -95,9 +95,9 @@ def test_unknown_job(ledger: Ledger) -> None:
         ledger.record("nobody")
     with pytest.raises(UnknownJob, match="nobody"):
         ledger.claim("nobody", stage_index=0)
-    assert not ledger.finish("nobody", Status.DONE, {})
+    assert not ledger.finish("nobody", Status.DONE, {}).written
     with pytest.raises(ClaimLost):
-        ledger.write(Claim("nobody", "token"), {"progress": "1"})
+        ledger.write(stray(), {"progress": "1"})
 
 
 def test_claim_starts_the_job(ledger: Ledger, claimed: Claim) -> None:
@@ -110,17 +110,18 @@ def test_claim_starts_the_job(ledger: Ledger, claimed: Claim) -> None:
 
 def test_first_start_is_kept(ledger: Ledger, claimed: Claim) -> None:
     before = ledger.record(claimed.job_id).fields["started_at"]
-    assert ledger.claim(claimed.job_id, stage_index=0)
+    assert ledger.claim(claimed.job_id, stage_index=0, redelivered=True)
     after = ledger.record(claimed.job_id).fields
     assert (after["started_at"], after["attempts"]) == (before, "2")
 
 
 def test_twin_that_lost_its_claim_writes_nothing(ledger: Ledger, claimed: Claim) -> None:
-    second = ledger.claim(claimed.job_id, stage_index=0)
+    second = ledger.claim(claimed.job_id, stage_index=0, redelivered=True)
     assert second
     with pytest.raises(ClaimLost, match="another run"):
         ledger.write(claimed, {"progress": "99"})
-    assert not ledger.finish(claimed.job_id, Status.FAILED, {"reason": "no"}, claim=claimed)
+    assert not ledger.finish(claimed.job_id, Status.FAILED, {"reason": "no"}, claim=claimed).written
+    assert ledger.renew(claimed) == ledger.holds(claimed) == "lost"
     ledger.write(second, {"progress": "10"})
     record = ledger.record(claimed.job_id)
     assert (record.status, record.progress) == (Status.STARTED, 10)
@@ -128,18 +129,19 @@ def test_twin_that_lost_its_claim_writes_nothing(ledger: Ledger, claimed: Claim)
 
 
 def test_link_that_has_been_passed_is_an_echo(ledger: Ledger, claimed: Claim) -> None:
-    assert ledger.claim(claimed.job_id, stage_index=3)
+    released(ledger, claimed, "next", stage_index=3)
     assert ledger.claim(claimed.job_id, stage_index=2) is None
-    assert ledger.claim(claimed.job_id, stage_index=3)  # the same link, redelivered
+    assert ledger.claim(claimed.job_id, stage_index=3)
+    assert ledger.claim(claimed.job_id, stage_index=3, redelivered=True)  # the same link
     assert ledger.record(claimed.job_id).fields["stage_index"] == "3"
 
 
 @pytest.mark.parametrize("status", [Status.DONE, Status.FAILED, Status.CANCELLED])
 def test_terminal_is_terminal(ledger: Ledger, claimed: Claim, status: Status) -> None:
-    assert ledger.finish(claimed.job_id, status, {"reason": "first"}, claim=claimed)
+    assert ledger.finish(claimed.job_id, status, {"reason": "first"}, claim=claimed).written
     for other in (Status.DONE, Status.FAILED, Status.CANCELLED):
-        assert not ledger.finish(claimed.job_id, other, {"reason": "second"})
-        assert not ledger.finish(claimed.job_id, other, {"reason": "second"}, claim=claimed)
+        assert not ledger.finish(claimed.job_id, other, {"reason": "second"}).written
+    assert ledger.renew(claimed) == ledger.holds(claimed) == str(status)
     with pytest.raises(ClaimLost, match=str(status)):
         ledger.write(claimed, {"progress": "1"})
     assert ledger.claim(claimed.job_id, stage_index=0) is None
@@ -161,34 +163,34 @@ def test_ended_record_expires_and_leaves_the_open_jobs(
 
 
 def test_cancelling_needs_no_claim(ledger: Ledger, claimed: Claim) -> None:
-    assert ledger.finish(claimed.job_id, Status.CANCELLED, {})
+    assert ledger.finish(claimed.job_id, Status.CANCELLED, {}).written
     assert ledger.record(claimed.job_id).status is Status.CANCELLED
 
 
 def test_newest_come_first(ledger: Ledger) -> None:
     jobs = [job(original_name=f"{number}.tif") for number in range(4)]
     for one in jobs:
-        ledger.submit(one)
+        ledger.submit(one, lane=LANE)
     assert [record.id for record in ledger.newest(3)] == [one.id for one in jobs[:0:-1]]
     assert ledger.open_count() == 4
 
 
 def test_index_forgets_what_has_expired(ledger: Ledger, broker: Broker) -> None:
     old = job()
-    object.__setattr__(old, "created_at", "2020-01-01T00:00:00+00:00")
-    ledger.submit(old)
+    ledger.submit(old, lane=LANE)
+    broker.client.zadd(f"{broker.prefix}jobs", {old.id: 1.0})
     broker.client.delete(f"{broker.prefix}job:{old.id}")
     assert ledger.newest(5) == []  # a record that is gone is left out
     fresh = job()
-    ledger.submit(fresh)
+    ledger.submit(fresh, lane=LANE)
     assert broker.client.zrange(f"{broker.prefix}jobs", 0, -1) == [fresh.id]
 
 
 @pytest.mark.parametrize("_round", range(5))
 def test_racing_claims_leave_one_owner(ledger: Ledger, _round: int) -> None:
     one = job()
-    ledger.submit(one)
-    claims = at_once([lambda: ledger.claim(one.id, stage_index=0)] * 8)
+    ledger.submit(one, lane=LANE)
+    claims = at_once([lambda: ledger.claim(one.id, stage_index=0, redelivered=True)] * 8)
 
     def owns(claim: Claim) -> bool:
         try:
@@ -203,11 +205,8 @@ def test_racing_claims_leave_one_owner(ledger: Ledger, _round: int) -> None:
 @pytest.mark.parametrize("_round", range(5))
 def test_racing_ends_leave_one(ledger: Ledger, claimed: Claim, _round: int) -> None:
     ends = [
-        lambda status=status, who=who: ledger.finish(
-            claimed.job_id, status, {"reason": str(status)}, claim=who
-        )
-        for status in (Status.DONE, Status.FAILED, Status.CANCELLED)
-        for who in (claimed, None)
+        lambda status=status: ledger.finish(claimed.job_id, status, {"reason": str(status)}).written
+        for status in (Status.DONE, Status.FAILED, Status.CANCELLED) * 2
     ]
     assert at_once(ends).count(True) == 1
     fields = ledger.record(claimed.job_id).fields
@@ -219,9 +218,12 @@ def test_broker_that_is_gone() -> None:
     client = redis.Redis(host="127.0.0.1", port=1, decode_responses=True, retry=never)
     ledger = Ledger(client, prefix="", expires_s=1)
     calls: list[Callable[[], Any]] = [
-        lambda: ledger.submit(job()),
+        lambda: ledger.submit(job(), lane=LANE),
         lambda: ledger.claim("x", stage_index=0),
-        lambda: ledger.write(Claim("x", "t"), {}),
+        lambda: ledger.write(stray(), {}),
+        lambda: ledger.renew(stray()),
+        lambda: ledger.holds(stray()),
+        lambda: ledger.children("x"),
         lambda: ledger.finish("x", Status.DONE, {}),
         lambda: ledger.record("x"),
         lambda: ledger.newest(1),
@@ -233,66 +235,183 @@ def test_broker_that_is_gone() -> None:
     client.close()
 
 
-def test_reporter_writes_status_seconds_and_facts(ledger: Ledger, claimed: Claim) -> None:
-    report = LedgerReporter(ledger, claimed)
-    with report.stage("predict", Status.PREDICTING):
-        assert ledger.record(claimed.job_id).status is Status.PREDICTING
-        report.note(image={"shape": [3, 4]}, scale=0.5)
-    with report.stage("my own stage", None):
-        assert ledger.record(claimed.job_id).status is Status.PREDICTING
-    record = ledger.record(claimed.job_id)
-    assert time_field("predict") == "prediction_time"
-    assert float(record.fields["prediction_time"]) >= 0
-    assert set(record.seconds()) == {"predict", "my own stage"}
-    assert record.notes() == {"image": {"shape": [3, 4]}, "scale": 0.5}
-    notes = report.notes()
-    assert notes.pop("seconds") == record.seconds()
-    assert notes == record.notes()
+def test_attempts_count_the_runs_that_died(ledger: Ledger) -> None:
+    one = job()
+    ledger.submit(one, lane=LANE)
+    for attempts in (1, 2, 3, 4):
+        claim = ledger.claim(one.id, stage_index=0, redelivered=True)
+        assert claim
+        assert (claim.record.attempts, claim.exhausted) == (attempts, False)
+    last = ledger.claim(one.id, stage_index=0, redelivered=True)
+    assert last
+    assert (last.record.attempts, last.exhausted) == (4, True)
+    assert ledger.finish(one.id, Status.FAILED, {"reason": "died"}, claim=last).written
 
 
-def test_facts_outlive_the_link_that_found_them(ledger: Ledger, claimed: Claim) -> None:
-    LedgerReporter(ledger, claimed).note(channel=1)
+def test_new_link_starts_counting_anew(ledger: Ledger, claimed: Claim) -> None:
+    again = ledger.claim(claimed.job_id, stage_index=0, redelivered=True)
+    assert again
+    released(ledger, again, "next", stage_index=2)
     later = ledger.claim(claimed.job_id, stage_index=2)
     assert later
-    assert LedgerReporter(ledger, later).notes()["channel"] == 1
+    assert later.record.attempts == 1
 
 
-def test_failing_stage_has_no_seconds(ledger: Ledger, claimed: Claim) -> None:
-    report = LedgerReporter(ledger, claimed)
-    with pytest.raises(ZeroDivisionError), report.stage("preprocess", Status.PREPROCESSING):
-        raise ZeroDivisionError
-    assert ledger.record(claimed.job_id).seconds() == {}
+def test_orderly_retry_is_no_attempt(ledger: Ledger, claimed: Claim) -> None:
+    claim: Claim | None = claimed
+    for retries in range(6):
+        assert claim
+        assert (claim.record.attempts, claim.record.retries) == (1, retries)
+        released(ledger, claim, "again", stage_index=0)
+        claim = ledger.claim(claimed.job_id, stage_index=0)
 
 
-def test_progress_is_written_rarely_but_the_last_always(ledger: Ledger, claimed: Claim) -> None:
-    report = LedgerReporter(ledger, claimed)
-    report.progress(0, 300)
-    for done in range(1, 300):
-        report.progress(done, 300)
-    assert ledger.record(claimed.job_id).progress < 100
-    report.progress(300, 300)
-    assert ledger.record(claimed.job_id).progress == 100
-    report.progress(0, 0)
-    assert ledger.record(claimed.job_id).progress == 0
+def test_job_that_shows_signs_of_life_is_left_alone(ledger: Ledger, claimed: Claim) -> None:
+    assert ledger.claim(claimed.job_id, stage_index=0) is None
+    assert ledger.holds(claimed) == "written"
 
 
-def test_reporter_learns_that_the_job_was_cancelled(ledger: Ledger, claimed: Claim) -> None:
-    report = LedgerReporter(ledger, claimed)
+def test_lease_that_ran_out_is_anyones(ledger: Ledger, claimed: Claim, broker: Broker) -> None:
+    run_out(broker, claimed)
+    second = ledger.claim(claimed.job_id, stage_index=0)
+    assert second
+    assert ledger.holds(claimed) == "lost"
+
+
+def test_renewed_lease(ledger: Ledger, claimed: Claim, broker: Broker) -> None:
+    lost = LostJobs(ledger)
+    run_out(broker, claimed)
+    assert lost.expired(5) == [claimed.job_id]
+    assert ledger.renew(claimed) == "written"
+    assert lost.expired(5) == []
+    assert not lost.reclaim(claimed.job_id)
+
+
+def test_reclaimed_job_waits_again(ledger: Ledger, claimed: Claim, broker: Broker) -> None:
+    lost = LostJobs(ledger)
+    run_out(broker, claimed)
+    assert at_once([lambda: lost.reclaim(claimed.job_id)] * 8).count(True) == 1
+    assert ledger.renew(claimed) == "lost"
+    assert lost.expired(5) == []
+    assert lost.waiting_count(LANE) == 1
+    claim = ledger.claim(claimed.job_id, stage_index=0)
+    assert claim
+    assert claim.record.attempts == 2
+    assert lost.waiting_count(LANE) == 0
+
+
+def test_job_waits_in_the_list_of_its_next_message(ledger: Ledger) -> None:
+    lost, one = LostJobs(ledger), job()
+    ledger.submit(one, lane=LANE)
+    assert [lost.waiting_count(lane) for lane in (LANE, "cpu")] == [1, 0]
+    claim = ledger.claim(one.id, stage_index=0)
+    assert claim
+    assert [lost.waiting_count(lane) for lane in (LANE, "cpu")] == [0, 0]
+    ledger.release(claim, "next", lane="cpu", stage_index=2, fields={"artifact": "a/b"})
+    assert [lost.waiting_count(lane) for lane in (LANE, "cpu")] == [0, 1]
+    assert lost.lanes() == ["cpu", LANE]
+    (waiting,) = lost.waiting_before("cpu", lost.time() + 1, 9)
+    assert lost.waiting_before("cpu", waiting.since, 9) == []
+    assert lost.since("cpu", [one.id, "nobody"]) == [waiting.since, None]
+    assert at_once([lambda: lost.resend("cpu", waiting)] * 8).count(True) == 1
+    ledger.finish(one.id, Status.CANCELLED, {})
+    assert lost.waiting_count("cpu") == 0
+
+
+def test_what_ended_badly_is_swept_later(ledger: Ledger, claimed: Claim, broker: Broker) -> None:
+    lost = LostJobs(ledger)
     ledger.finish(claimed.job_id, Status.CANCELLED, {})
-    with pytest.raises(Cancelled):
-        report.progress(1, 2)
+    assert lost.untidy(5) == []  # a run of it may still write
+    broker.client.zadd(f"{broker.prefix}sweep", {claimed.job_id: 1.0})
+    assert lost.untidy(5) == [claimed.job_id]
+    lost.tidied([claimed.job_id])
+    assert lost.untidy(5) == []
 
 
-def test_reporter_learns_that_another_run_has_the_job(ledger: Ledger, claimed: Claim) -> None:
-    report = LedgerReporter(ledger, claimed)
-    ledger.claim(claimed.job_id, stage_index=0)
-    with pytest.raises(ClaimLost):
-        report.note(a=1)
+def test_call_that_is_repeated_after_a_lost_reply(ledger: Ledger, claimed: Claim) -> None:
+    """redis-py sends a command again when the connection breaks before the reply."""
+    released(ledger, claimed, "again", stage_index=0)
+    released(ledger, claimed, "again", stage_index=0)
+    assert ledger.record(claimed.job_id).retries == 1
+    claim = ledger.claim(claimed.job_id, stage_index=0)
+    assert claim
+    for _ in range(2):
+        assert ledger.finish(claimed.job_id, Status.DONE, {}, claim=claim).written
 
 
-def test_attempts_count_the_runs_of_one_link(ledger: Ledger) -> None:
-    submitted = job()
-    ledger.submit(submitted)
-    for stage_index, attempts in ((0, 1), (0, 2), (2, 1), (2, 2)):
-        assert ledger.claim(submitted.id, stage_index=stage_index)
-        assert ledger.record(submitted.id).fields["attempts"] == str(attempts)
+@pytest.fixture
+def family(ledger: Ledger) -> tuple[Claim, list[Job]]:
+    """A parent that runs its stage 1, and its children, submitted."""
+    parent = job()
+    ledger.submit(parent, lane=LANE)
+    claim = ledger.claim(parent.id, stage_index=1)
+    assert claim
+    children = [job(original_name=f"{number}.tif") for number in range(3)]
+    for one in children * 2:  # a second run of the stage
+        ledger.submit(one, lane=LANE, parent=parent.id)
+    return claim, children
+
+
+def wait_for_children(ledger: Ledger, parent: Claim, total: int) -> bool:
+    fields = {"artifact": "a/b", "total_jobs": str(total)}
+    return ledger.release(parent, "children", lane="toy", stage_index=2, fields=fields)
+
+
+def test_last_child_makes_the_parent_go_on(ledger: Ledger, family: tuple[Claim, list[Job]]) -> None:
+    parent, children = family
+    assert ledger.children(parent.job_id) == [one.id for one in children]
+    ledger.finish(children[0].id, Status.DONE, {})
+    assert not wait_for_children(ledger, parent, 3)
+    assert ledger.record(parent.job_id).status is Status.WAITING
+    assert LostJobs(ledger).waiting_count("toy") == 0
+    assert ledger.finish(children[1].id, Status.FAILED, {"reason": "no"}).parent == ""
+    assert ledger.record(parent.job_id).progress == 66
+    assert ledger.finish(children[2].id, Status.DONE, {}).parent == parent.job_id
+    assert LostJobs(ledger).waiting_count("toy") == 1
+    assert ledger.claim(parent.job_id, stage_index=1) is None
+    assert ledger.claim(parent.job_id, stage_index=2)
+
+
+def test_children_that_ended_before_the_parent_waits(
+    ledger: Ledger, family: tuple[Claim, list[Job]]
+) -> None:
+    parent, children = family
+    endings = [ledger.finish(one.id, Status.DONE, {}) for one in children]
+    assert [ending.parent for ending in endings] == ["", "", ""]
+    assert wait_for_children(ledger, parent, 3)
+    assert LostJobs(ledger).waiting_count("toy") == 1
+
+
+@pytest.mark.parametrize("_round", range(5))
+def test_racing_children_wake_the_parent_once(
+    ledger: Ledger, family: tuple[Claim, list[Job]], _round: int
+) -> None:
+    parent, children = family
+    ends: list[Callable[[], Any]] = [
+        lambda one=one: bool(ledger.finish(one.id, Status.DONE, {}).parent) for one in children
+    ]
+    woken = at_once([*ends, lambda: wait_for_children(ledger, parent, 3)])
+    assert woken.count(True) == 1
+
+
+def test_child_of_an_ended_parent(
+    ledger: Ledger, family: tuple[Claim, list[Job]], broker: Broker
+) -> None:
+    parent, children = family
+    ledger.finish(parent.job_id, Status.CANCELLED, {})
+    assert ledger.finish(children[0].id, Status.DONE, {}).parent == ""
+    for name in ("children", "ended"):
+        assert broker.client.ttl(f"{broker.prefix}{name}:{parent.job_id}") != -1
+
+
+def released(ledger: Ledger, claim: Claim, how: Any, *, stage_index: int) -> None:
+    assert ledger.release(claim, how, lane=LANE, stage_index=stage_index, fields={})
+
+
+def run_out(broker: Broker, claim: Claim) -> None:
+    """Make it a minute later for a lease."""
+    broker.client.zadd(f"{broker.prefix}leases", {claim.job_id: 1.0})
+
+
+def stray() -> Claim:
+    return Claim("nobody", "token", Record("nobody", {}))

@@ -50,7 +50,7 @@ signal.pause()
 
 def stand_ins(plan: Plan) -> Sequence[Part]:
     """The real broker, and for the rest processes that honour the same contract."""
-    broker, server, worker = parts_of(replace(plan, flower=None))
+    broker, server, worker = parts_of(replace(plan, flower=None))[:3]
     python = (sys.executable, "-S", "-I", "-c")
     options = tuple(server.argv[3 + len(plan.models_dirs) :])
     return (

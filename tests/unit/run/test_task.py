@@ -8,17 +8,20 @@ from typing import Any
 
 import pytest
 from billiard.exceptions import SoftTimeLimitExceeded
-from celery.exceptions import Ignore
+from celery.exceptions import Ignore, Reject
 
 from kiosk_tasks.errors import (
+    BrokerUnavailable,
     InternalError,
     KioskError,
     OutOfMemory,
     StorageUnavailable,
+    TimeLimit,
     UnusableImage,
+    WorkerDied,
 )
 from kiosk_tasks.job import Job, JobType, Params, Status, new_job, stage
-from kiosk_tasks.ledger import Ledger
+from kiosk_tasks.ledger import Ending, Ledger
 from kiosk_tasks.run import task as boundary
 from kiosk_tasks.run.task import run_link
 from kiosk_tasks.wiring import Adapters
@@ -43,12 +46,13 @@ class Setting:
         self.job_type: JobType[Params] = JobType("toy", "Toy", "toy", Params, stages)
         self.outside = outside
         self.job: Job = new_job(self.job_type, {"input_file_name": "x"})
-        outside.ledger.submit(self.job)
+        outside.ledger.submit(self.job, lane="toy:6")
         self.countdowns: list[float] = []
         self.stored: list[tuple[str, Exception]] = []
 
-    def task(self, *, retries: int = 0, task_id: str = "") -> Any:
-        def retry(*, exc: Exception, countdown: float) -> Exception:
+    def task(self, *, redelivered: bool = False) -> Any:
+        def retry(*, exc: Exception, countdown: float, throw: bool) -> Exception:
+            assert not throw
             self.countdowns.append(countdown)
             return Retried(str(exc))
 
@@ -57,8 +61,9 @@ class Setting:
         )
         return SimpleNamespace(
             job_type=self.job_type,
-            request=SimpleNamespace(retries=retries, id=task_id or self.job.id),
-            max_retries=3,
+            request=SimpleNamespace(
+                retries=0, id=self.job.id, delivery_info={"redelivered": redelivered}
+            ),
             retry=retry,
             app=SimpleNamespace(backend=store),
         )
@@ -122,7 +127,7 @@ def test_artifact_that_is_gone_fails_the_job(setting: Callable[[Act], Setting]) 
     [
         (UnusableImage("no."), UnusableImage, "no."),
         (MemoryError(), OutOfMemory, "Split the image"),
-        (SoftTimeLimitExceeded(), InternalError, "longer than its time limit"),
+        (SoftTimeLimitExceeded(), TimeLimit, "longer than its time limit"),
         (KeyError("x"), InternalError, "KeyError"),
     ],
 )
@@ -134,31 +139,23 @@ def test_every_error_ends_in_the_record(
         here.run()
     assert here.status is Status.FAILED
     assert sentence in here.reason
-    assert here.stored == []  # Celery itself stores the result of the job's own task
-
-
-def test_error_of_an_earlier_link_becomes_the_result_of_the_job(
-    setting: Callable[[Act], Setting],
-) -> None:
-    here = setting(failing(UnusableImage("no.")))
-    with pytest.raises(UnusableImage):
-        here.run(0, 1, task_id="another")
-    ((job_id, error),) = here.stored
-    assert (job_id, str(error)) == (here.job.id, "no.")
+    ((job_id, told),) = here.stored  # whoever waits for the job's result learns of it
+    assert (job_id, type(told)) == (here.job.id, ours)
 
 
 def test_what_may_pass_is_tried_again_and_given_up(setting: Callable[[Act], Setting]) -> None:
     here = setting(failing(StorageUnavailable("the bucket is away.")))
-    for retries in range(3):
+    for _ in range(5):
         with pytest.raises(Retried):
-            here.run(retries=retries)
+            here.run()
         assert here.status is Status.STARTED
     assert all(2**n / 2 <= seconds <= 2**n for n, seconds in enumerate(here.countdowns)), (
         here.countdowns
     )
     with pytest.raises(StorageUnavailable):
-        here.run(retries=3)
+        here.run()
     assert here.status is Status.FAILED
+    assert here.outside.ledger.record(here.job.id).attempts == 1  # none of its runs died
 
 
 def test_cancelled_job_leaves_quietly(setting: Callable[[Act], Setting]) -> None:
@@ -178,7 +175,7 @@ def test_cancelled_job_leaves_quietly(setting: Callable[[Act], Setting]) -> None
 def test_run_that_lost_its_job_leaves_it_to_the_other(setting: Callable[[Act], Setting]) -> None:
     def overtaken(_value: Any, _ctx: Any) -> str:
         here.outside.workspace.put(here.job.id, "end", 1)
-        here.outside.ledger.claim(here.job.id, stage_index=1)
+        here.outside.ledger.claim(here.job.id, stage_index=0, redelivered=True)
         return "value"
 
     here = setting(overtaken)
@@ -192,7 +189,9 @@ def test_end_that_another_run_has_written_is_kept(
     setting: Callable[[Act], Setting], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here = setting(give)
-    monkeypatch.setattr(type(here.outside.ledger), "finish", lambda *_args, **_more: False)
+    monkeypatch.setattr(
+        type(here.outside.ledger), "finish", lambda *_args, **_more: Ending(written=False)
+    )
     with pytest.raises(Ignore):
         here.run()
     assert here.status is not Status.DONE
@@ -203,3 +202,43 @@ def test_worker_that_is_told_to_stop_is_not_held_up(setting: Callable[[Act], Set
     with pytest.raises(SystemExit):
         here.run()
     assert here.status is Status.STARTED
+
+
+def test_ledger_that_is_gone_leaves_the_message_to_others(
+    setting: Callable[[Act], Setting], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_args: Any, **_more: Any) -> None:
+        raise BrokerUnavailable("the broker does not answer.")
+
+    here = setting(give)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(here.outside.ledger), "finish", gone)
+        with pytest.raises(Reject) as told:
+            here.run()
+    assert told.value.requeue
+    assert here.status is Status.STARTED
+    assert here.run(redelivered=True)["output_file_name"] == "output/value"
+    assert here.outside.ledger.record(here.job.id).attempts == 2
+
+
+def test_job_whose_runs_all_died(setting: Callable[[Act], Setting]) -> None:
+    here = setting(failing(SystemExit(0)))
+    for _ in range(4):
+        with pytest.raises(SystemExit):
+            here.run(redelivered=True)
+    with pytest.raises(WorkerDied, match="died 4 times"):
+        here.run(redelivered=True)
+    assert here.status is Status.FAILED
+    assert "died 4 times" in here.reason
+
+
+def test_output_of_a_cancelled_job_is_removed(setting: Callable[[Act], Setting]) -> None:
+    def upload_too_late(_value: Any, ctx: Any) -> str:
+        ctx.storage.put_new(f"output/{ctx.job.id}/x.zip", b"result")
+        here.outside.ledger.finish(here.job.id, Status.CANCELLED, {})
+        return "x"
+
+    here = setting(upload_too_late)
+    with pytest.raises(Ignore):
+        here.run()
+    assert list(here.outside.storage.list("output/")) == []

@@ -63,7 +63,7 @@ def test_everyone_cuts_jobs_into_links_alike(plan: Plan) -> None:
 
 
 def test_command_lines(plan: Plan) -> None:
-    broker, server, worker, flower = parts_of(plan)
+    broker, server, worker, reaper, flower = parts_of(plan)
     assert broker.argv[0].endswith("valkey-server")
     assert server.argv[1:5] == ("-m", "kiosk_tasks.serving.server", "/models", "/more")
     assert worker.argv[1:] == (
@@ -72,6 +72,7 @@ def test_command_lines(plan: Plan) -> None:
         *("--", "worker.soft_shutdown_timeout=2"),
     )
     assert worker.env["REMAP_SIGTERM"] == "SIGQUIT"
+    assert reaper.argv[1:] == ("-m", "kiosk_tasks", "reap", "--every", "15")
     assert flower.env["FLOWER_BASIC_AUTH"] == "kiosk:secret"
     assert "FLOWER_PORT" not in flower.env
 

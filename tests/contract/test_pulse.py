@@ -1,0 +1,134 @@
+"""Signs of life and reports of a running job, on a real Valkey."""
+
+from __future__ import annotations
+
+import pytest
+
+from kiosk_tasks.errors import Cancelled, ClaimLost, TimeLimit
+from kiosk_tasks.job import JobType, Params, Status, new_job
+from kiosk_tasks.ledger import Claim, Heart, Ledger, LedgerReporter, LostJobs, Pulse
+from kiosk_tasks.ledger.records import time_field
+from tests.conftest import Broker, wait_for
+
+JOB_TYPE = JobType("toy", "Toy", "toy", Params, (lambda value, _ctx: value,))
+LEASE_S = 1.0
+
+
+@pytest.fixture
+def ledger(broker: Broker) -> Ledger:
+    return Ledger(broker.client, prefix=broker.prefix, expires_s=60, lease_s=LEASE_S)
+
+
+@pytest.fixture
+def claimed(ledger: Ledger) -> Claim:
+    one = new_job(JOB_TYPE, {"input_file_name": "uploads/a.tif"})
+    ledger.submit(one, lane="toy:6")
+    claim = ledger.claim(one.id, stage_index=0)
+    assert claim
+    return claim
+
+
+@pytest.fixture
+def report(ledger: Ledger, claimed: Claim) -> LedgerReporter:
+    return LedgerReporter(ledger, Pulse(claimed, seconds=60))
+
+
+def test_lease_outlives_itself_while_the_run_lives(ledger: Ledger, claimed: Claim) -> None:
+    lost = LostJobs(ledger)
+    with Heart(ledger).beating(claimed, seconds=60) as pulse:
+        ends = lost.time() + 2.5 * LEASE_S
+        while lost.time() < ends:
+            assert lost.expired(1) == []
+        pulse.check()
+    wait_for(lambda: lost.expired(1) == [claimed.job_id], limit_s=3 * LEASE_S)
+
+
+def test_heart_beats_again_for_the_next_job(ledger: Ledger, claimed: Claim, broker: Broker) -> None:
+    heart = Heart(ledger)
+    for _ in range(3):
+        with heart.beating(claimed, seconds=60):
+            broker.client.zadd(f"{broker.prefix}leases", {claimed.job_id: 1.0})
+            wait_for(lambda: LostJobs(ledger).expired(1) == [], limit_s=3)
+
+
+def test_run_hears_that_its_job_was_cancelled(ledger: Ledger, claimed: Claim) -> None:
+    with Heart(ledger).beating(claimed, seconds=60) as pulse:
+        ledger.finish(claimed.job_id, Status.CANCELLED, {})
+        wait_for(lambda: pulse.error is not None, limit_s=2)
+        with pytest.raises(Cancelled, match=claimed.job_id):
+            pulse.check()
+
+
+def test_run_hears_that_another_has_its_job(ledger: Ledger, claimed: Claim) -> None:
+    with Heart(ledger).beating(claimed, seconds=60) as pulse:
+        assert ledger.claim(claimed.job_id, stage_index=0, redelivered=True)
+        wait_for(lambda: pulse.error is not None, limit_s=2)
+        with pytest.raises(ClaimLost):
+            pulse.check()
+
+
+def test_run_that_takes_too_long(ledger: Ledger, claimed: Claim) -> None:
+    with (
+        Heart(ledger).beating(claimed, seconds=0) as pulse,
+        pytest.raises(TimeLimit, match="Split the image"),
+    ):
+        pulse.check()
+
+
+def test_reporter_writes_status_seconds_and_facts(
+    ledger: Ledger, claimed: Claim, report: LedgerReporter
+) -> None:
+    with report.stage("predict", Status.PREDICTING):
+        assert ledger.record(claimed.job_id).status is Status.PREDICTING
+        report.note(image={"shape": [3, 4]}, scale=0.5)
+    with report.stage("my own stage", None):
+        assert ledger.record(claimed.job_id).status is Status.PREDICTING
+    assert time_field("predict") == "prediction_time"
+    notes = report.notes()
+    record = ledger.record(claimed.job_id)
+    assert float(record.fields["prediction_time"]) >= 0
+    assert set(record.seconds()) == {"predict", "my own stage"}
+    assert record.notes() == {"image": {"shape": [3, 4]}, "scale": 0.5}
+    assert notes.pop("seconds") == record.seconds()
+    assert notes == record.notes()
+    assert report.unwritten() == {}
+
+
+def test_next_status_takes_along_what_was_not_written(
+    ledger: Ledger, claimed: Claim, report: LedgerReporter
+) -> None:
+    report.note(channel=1)
+    assert ledger.record(claimed.job_id).notes() == {}
+    with report.stage("predict", Status.PREDICTING):
+        assert ledger.record(claimed.job_id).notes() == {"channel": 1}
+    assert set(report.unwritten()) == {"prediction_time"}
+
+
+def test_failing_stage_has_no_seconds(report: LedgerReporter) -> None:
+    with pytest.raises(ZeroDivisionError), report.stage("preprocess", Status.PREPROCESSING):
+        raise ZeroDivisionError
+    assert report.unwritten() == {}
+
+
+def test_progress_is_written_rarely(ledger: Ledger, claimed: Claim, report: LedgerReporter) -> None:
+    for done in range(301):
+        report.progress(done, 300)
+    assert ledger.record(claimed.job_id).progress < 100
+    assert report.unwritten()["progress"] == "100"
+    report.progress(0, 0)
+
+
+def test_reporter_learns_that_the_job_was_cancelled(
+    ledger: Ledger, claimed: Claim, report: LedgerReporter
+) -> None:
+    ledger.finish(claimed.job_id, Status.CANCELLED, {})
+    with pytest.raises(Cancelled):
+        report.progress(1, 2)
+
+
+def test_reporter_learns_that_another_run_has_the_job(
+    ledger: Ledger, claimed: Claim, report: LedgerReporter
+) -> None:
+    ledger.claim(claimed.job_id, stage_index=0, redelivered=True)
+    with pytest.raises(ClaimLost), report.stage("predict", Status.PREDICTING):
+        pass
