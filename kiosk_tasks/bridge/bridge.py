@@ -65,7 +65,7 @@ class Bridge:
         """ledger: this bridge's own; the frontends' hashes are beside its records.
 
         replica: name of this bridge, the same when it is started again, unlike all others'.
-        submit: takes a job and `mirror`, the hash to keep like its record.
+        submit: takes a job, `mirror`, the hash to keep like its record, and Celery's options.
         """
         pace, queues = pace or Pace(), queue_names()
         self._redis = ledger.scripts.client
@@ -124,7 +124,8 @@ class Bridge:
             except KioskError as exc:
                 self._refuse(key, exc)
             else:
-                self._submit(job, mirror=key)
+                # Nobody waits for Celery's result, and each that is awaited is a subscription.
+                self._submit(job, mirror=key, ignore_result=True)
 
     def _fields(self, key: str) -> dict[str, str] | None:
         """Return what the hash says, {} if it is gone; None if that key is not one to write to."""
