@@ -57,7 +57,7 @@ def _made(place: Path) -> Path:
     process = psutil.Process()
     prefix = f"kiosk-{process.pid}-{int(process.create_time())}-{_machine()}-"
     try:
-        place.mkdir(parents=True, exist_ok=True)
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
         return Path(tempfile.mkdtemp(prefix=prefix, dir=place))
     except OSError as exc:
         if exc.errno in (errno.ENOSPC, errno.EDQUOT):

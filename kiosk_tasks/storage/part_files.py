@@ -27,12 +27,12 @@ def beside(path: Path) -> Path:
 
 
 def create(part: Path) -> None:
-    """Make an empty part file, and the folder if need be."""
+    """Make an empty part file, and the folder if need be, for their owner only."""
     for _ in range(_FOLDER_TRIES):
         # A twin that deletes the folder's last object may take the folder away at any moment.
         try:
-            part.parent.mkdir(parents=True, exist_ok=True)
-            return part.touch(exist_ok=False)
+            _make_folder(part.parent)
+            return part.touch(mode=0o600, exist_ok=False)
         except FileNotFoundError:
             continue
         except FileExistsError:
@@ -62,6 +62,14 @@ def place_new(part: Path, path: Path) -> bool:
             raise
         return _place_new_by_lock(part, path)
     return True
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except FileNotFoundError:  # unlike this function, `parents=True` would open those above to all
+        _make_folder(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def _place_new_by_lock(part: Path, path: Path) -> bool:
