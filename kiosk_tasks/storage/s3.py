@@ -81,7 +81,7 @@ class S3Storage:
 
     def upload_new(self, key: str, source: Path) -> bool:
         """Write an object from a file where there is none; False if one is there."""
-        return self._upload(key, source, new=True)
+        return not self.exists(key) and self._upload(key, source, new=True)
 
     def exists(self, key: str) -> bool:
         """Tell whether the object is there."""

@@ -203,25 +203,25 @@ def test_list_does_not_leave_the_bucket(bucket: Storage, prefix: str, tmp_path: 
         list(bucket.list(prefix))
 
 
-@pytest.mark.parametrize("key", ESCAPES)
-def test_keys_that_leave_the_bucket_are_refused(bucket: Storage, key: str, tmp_path: Path) -> None:
+def test_keys_that_leave_the_bucket_are_refused(bucket: Storage, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"")
     before = sorted(tmp_path.rglob("*"))
-    calls: list[Callable[[], object]] = [
-        lambda: bucket.get(key),
-        lambda: bucket.put(key, b"x"),
-        lambda: bucket.upload(key, file),
-        lambda: bucket.put_new(key, b"x"),
-        lambda: bucket.upload_new(key, file),
-        lambda: bucket.download(key, tmp_path / "target"),
-        lambda: bucket.exists(key),
-        lambda: bucket.delete(key),
-        lambda: bucket.url(key),
+    calls: list[Callable[[str], object]] = [
+        bucket.get,
+        lambda key: bucket.put(key, b"x"),
+        lambda key: bucket.upload(key, file),
+        lambda key: bucket.put_new(key, b"x"),
+        lambda key: bucket.upload_new(key, file),
+        lambda key: bucket.download(key, tmp_path / "target"),
+        bucket.exists,
+        bucket.delete,
+        bucket.url,
     ]
-    for call in calls:
-        with pytest.raises(InvalidKey):
-            call()
+    for key in ESCAPES:
+        for call in calls:
+            with pytest.raises(InvalidKey):
+                call(key)
     assert sorted(tmp_path.rglob("*")) == before
 
 
