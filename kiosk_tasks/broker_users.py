@@ -107,7 +107,10 @@ def broker_users(names: BrokerKeys) -> tuple[User, ...]:
         User("worker", "Celery workers", work, (mirror,)),
         User("reaper", "what sends lost jobs again", watch, (reaper_queue, mirror)),
         User(
-            "bridge", "what takes over the old Kiosk's jobs", submit, (replies, _old_kiosk(names))
+            "bridge",
+            "what takes over the old Kiosk's jobs",
+            Grant(f"{submit.commands} scan type", submit.keys, submit.channels),
+            (replies, _old_kiosk(names)),
         ),
         User("flower", "the dashboard", _dashboard(names), (replies,)),
         User("exporter", "metrics and autoscalers; reads only", _read_only(names)),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import socket
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
@@ -19,7 +22,19 @@ import redis
 from tests.conftest import wait_for
 from tests.processes import child
 
-__all__ = ["SPY", "certificates", "client", "server", "spy_folder", "tls_proxy", "worker"]
+__all__ = [
+    "ask",
+    "certificates",
+    "client",
+    "connect",
+    "free_port",
+    "kiosk",
+    "python",
+    "server",
+    "site_env",
+    "tls_proxy",
+    "worker",
+]
 
 SPY = '''
 """A job type of someone else's package: it tells what it was given, or fails as it is asked to."""
@@ -102,7 +117,7 @@ def server(folder: Path, *lines: str) -> Iterator[int]:
         if os.environ.get("CI"):
             raise
         pytest.skip(f"no Valkey server: {exc}")
-    port, config, log = _free_port(), folder / "valkey.conf", folder / "valkey.log"
+    port, config, log = free_port(), folder / "valkey.conf", folder / "valkey.log"
     first = [f"port {port}", "bind 127.0.0.1", 'save ""', f'dir "{folder}"']
     config.write_text("\n".join([*first, *lines]) + "\n")
     with child([binary, str(config)], log=log) as process:
@@ -111,14 +126,13 @@ def server(folder: Path, *lines: str) -> Iterator[int]:
         yield port
 
 
-def spy_folder(folder: Path) -> Path:
-    """Make a folder that looks like the site-packages of an installed plugin."""
+def _write_spy(folder: Path) -> None:
+    """Make the folder look like the site-packages of an installed plugin."""
     (folder / "spy_job.py").write_text(SPY)
     info = folder / "spy_job-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: spy-job\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[kiosk_tasks.job_types]\nspy = spy_job:job_type\n")
-    return folder
 
 
 def site_env(folder: Path, broker_url: str, **more: str) -> dict[str, str]:
@@ -126,7 +140,7 @@ def site_env(folder: Path, broker_url: str, **more: str) -> dict[str, str]:
     plugin = folder / "plugin"
     if not plugin.exists():
         plugin.mkdir()
-        spy_folder(plugin)
+        _write_spy(plugin)
     root = str(Path(__file__).parents[1])
     return {
         **os.environ,
@@ -230,7 +244,7 @@ def _openssl(*arguments: str | Path) -> None:
         pytest.skip("no openssl")
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -239,6 +253,22 @@ def _free_port() -> int:
 def _listens(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def ask(port: int, path: str, *, login: str | None = None) -> int:
+    """Return the status of a GET."""
+    headers = {}
+    if login:
+        headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
+            return int(answer.status)
+    except urllib.error.HTTPError as exc:
+        exc.close()
+        return exc.code
+    except OSError:
+        return 0
 
 
 def connect(port: int, **options: Any) -> redis.Redis:

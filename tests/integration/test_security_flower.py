@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import socket
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,26 +14,10 @@ from kiosk_tasks.stack import OpenFlower, Stack
 from kiosk_tasks.stack.flower import flower_url
 from tests.conftest import wait_for
 from tests.processes import child
-from tests.security_site import kiosk, site_env
+from tests.security_site import ask, free_port, kiosk, site_env
 
 LOGIN = "lab:pass word-1234"
 PASSWORD = "pass word-1234"  # noqa: S105
-
-
-def ask(port: int, path: str, *, login: str | None = None) -> int:
-    """Return the status of a GET."""
-    headers = {}
-    if login:
-        headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
-    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers=headers)
-    try:
-        with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
-            return int(answer.status)
-    except urllib.error.HTTPError as exc:
-        exc.close()
-        return exc.code
-    except OSError:
-        return 0
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +26,7 @@ def flower(
 ) -> Iterator[tuple[int, psutil.Process]]:
     """A real Flower, started by `kiosk flower`; its port and process."""
     folder = tmp_path_factory.mktemp("flower")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     hostile = {"FLOWER_UNAUTHENTICATED_API": "true", "FLOWER_ADDRESS": "0.0.0.0"}  # noqa: S104
     env = site_env(folder, valkey, KIOSK_FLOWER_AUTH=LOGIN, **hostile)
     command = [sys.executable, "-m", "kiosk_tasks", "flower", "--port", str(port)]
