@@ -54,6 +54,8 @@ def jpeg_segments(content: Bytes) -> Iterator[tuple[int, int]]:
     """Yield the marker and the position of the content of each segment up to the scan."""
     position, marker = 2, 0
     for _ in range(_MOST_SEGMENTS):
+        if position + 4 > len(content):
+            raise ValueError("it ends within its headers")
         fill, marker, length = struct.unpack_from(">BBH", content, position)
         if fill != 0xFF:
             raise ValueError("a JPEG segment does not start where it should")

@@ -48,6 +48,8 @@ class TiffImage:
         try:
             if self._file.is_ome:
                 check_ome(self._file.ome_metadata or "", name, limits)
+            if not self._file.series:
+                raise UnreadableImage(f"{name} has no image in it; export it again.")
             self._series = self._file.series[0]
             self._page = self._series.keyframe
             self.shape: tuple[int, ...] = tuple(self._series.shape)

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 
 __all__ = ["mutated"]
 
-_INTERESTING = (0, 1, 2, 7, 8, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x10000, 2**24)
-_INTERESTING += (2**31 - 1, 2**31, 2**32 - 1, 2**63, 2**64 - 1)
+_INTERESTING = (0, 1, 2, 7, 8, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x10000)
+_LARGE = (2**24, 2**31 - 1, 2**31, 2**32 - 1, 2**63, 2**64 - 1)
 _FORMATS = ("<H", ">H", "<I", ">I", "<Q", ">Q")
 _DIGITS = b"0123456789"
 
@@ -68,7 +68,8 @@ def _byte(content: bytearray, rng: random.Random, _: Sequence[bytes]) -> None:
 def _integer(content: bytearray, rng: random.Random, _: Sequence[bytes]) -> None:
     layout = rng.choice(_FORMATS)
     size = struct.calcsize(layout)
-    value = rng.choice(_INTERESTING) if rng.random() < 0.7 else rng.randrange(len(content) + 9)
+    known = rng.random() < 0.7
+    value = rng.choice(_INTERESTING + _LARGE) if known else rng.randrange(len(content) + 9)
     at = _place(content, rng)
     content[at : at + size] = struct.pack(layout, value % 256**size)
 

@@ -17,7 +17,7 @@ from tests.fuzz.seeds import READERS, seeds
 from tests.fuzz.targets import run_reader
 
 CASES = Path(__file__).parent / "cases"
-FILES = 1500
+FILES = 600
 
 
 @pytest.mark.parametrize("reader", READERS)
