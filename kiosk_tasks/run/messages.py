@@ -59,10 +59,11 @@ def submit(
     if not ledger.submit(job, lane=lane, parent=parent, mirror=mirror):
         return app.AsyncResult(job.id)
     try:
-        return send(app, job.type_name, job.id, **options)
+        sent = send(app, job.type_name, job.id, **options)
     except OperationalError as exc:  # it is accepted all the same: the reaper sends it
         log.warning("not sent job_id=%s why=%s", job.id, exc)
         return app.AsyncResult(job.id)
+    return sent if sent.id == job.id else app.AsyncResult(job.id)
 
 
 def send(

@@ -7,7 +7,7 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
@@ -30,14 +30,22 @@ class Worker:
     """A Celery worker: a main process and its pool of children."""
 
     def __init__(
-        self, site: Site, *, children: int = 2, env: Mapping[str, str] | None = None
+        self,
+        site: Site,
+        *,
+        children: int = 2,
+        env: Mapping[str, str] | None = None,
+        options: Sequence[str] = (),
     ) -> None:
-        """Start it; it consumes when `wait_ready` returns. env: on top of the site's."""
+        """Start it; it consumes when `wait_ready` returns.
+
+        env: on top of the site's. options: more of the worker's command line.
+        """
         self.name = f"w{next(_numbers)}"
         self.log = site.folder / f"{self.name}.log"
         self._ready = site.folder / f"{self.name}.ready"
         self._life = ExitStack()
-        options = ["-Q", QUEUE, "-c", str(children), "-n", f"{self.name}@%h"]
+        options = ["-Q", QUEUE, "-c", str(children), "-n", f"{self.name}@%h", *options]
         quiet = ["--without-gossip", "--without-mingle", "--loglevel", "INFO"]
         settings = ["--", f"worker.soft_shutdown_timeout={_SOFT_SHUTDOWN_S}"]
         self.process = self._life.enter_context(

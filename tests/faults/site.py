@@ -20,7 +20,7 @@ INPUT = "uploads/input.bin"
 
 _HERE = Path(__file__).parent
 ROOT = _HERE.parents[1]
-_PLUGIN_TYPES = ("fault", "fault_model")
+_PLUGIN_TYPES = ("fault", "fault_model", "movie")
 _TIMINGS = {
     "KIOSK_LEASE": "4",
     "KIOSK_REAP_EVERY": "1",

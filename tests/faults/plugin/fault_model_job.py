@@ -31,7 +31,7 @@ def postprocess(heads: Heads, ctx: Context[FaultParams]) -> str:
 def upload(result: str, ctx: Context[FaultParams]) -> dict[str, str]:
     """Write the one output under the job's one key."""
     key = f"output/{ctx.job.id}/result.bin"
-    ctx.storage.put(key, output_of(result))
+    ctx.storage.put_new(key, output_of(result))
     tell("end", ctx)
     return {"output_file_name": key, "output_url": ctx.storage.url(key)}
 
