@@ -44,6 +44,10 @@ class Workspace:
         """Delete every artifact of a job."""
         self._storage.delete_all(f"{job_id}/")
 
+    def remove_partials(self, older_than_s: float) -> int:
+        """Remove what writers that died have left; return how many."""
+        return self._storage.remove_partials(older_than_s)
+
     def keys(self) -> list[str]:
         """Return the keys of all artifacts, for those who look for leftovers."""
         return list(self._storage.list())

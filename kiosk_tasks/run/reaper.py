@@ -169,7 +169,10 @@ class Reaper:
         open_ones = {r.id for r in self._ledger.records(found) if not r.status.terminal}
         for job_id in found - open_ones:
             self._workspace.clear(job_id)
-        return len(found - open_ones) + self._storage.remove_partials(_PARTIALS_AGE_S)
+        partials = sum(
+            place.remove_partials(_PARTIALS_AGE_S) for place in (self._storage, self._workspace)
+        )
+        return len(found - open_ones) + partials
 
 
 def make_reaper(app: Celery) -> Reaper:
