@@ -23,7 +23,6 @@ way out. Errors of vendors (gRPC, S3, Redis, tifffile) are mapped once, in their
     │   ├── MissingObject         404  no such key in the bucket
     │   └── InvalidKey            400  a key that leaves the bucket
     ├── ModelMismatch             500  the model's signature or reply is not what the job needs
-    ├── StorageFull               507
     ├── StorageDenied             500  the bucket does not exist or does not let this worker in
     ├── OutOfMemory               507
     ├── TimeLimit                 504  the job ran longer than its type allows

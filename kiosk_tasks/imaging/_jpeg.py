@@ -13,6 +13,7 @@ Bytes = bytes | mmap
 
 START_OF_SCAN = 0xDA
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_ALONE = frozenset({0x00, 0x01, *range(0xD0, 0xDA)})  # markers without content
 _MOST_SEGMENTS = 50_000  # an ICC profile takes 255 at most, a padding byte counts as one
 _MOST_SCANS = 100  # each goes over all pixels; a progressive JPEG has about ten
 _SIZ = b"\xff\x4f\xff\x51"
@@ -41,13 +42,18 @@ def jpeg_frame(content: Bytes) -> Frame:
 
 
 def jpeg2000_frame(content: bytes) -> Frame:
-    """Return the frame of a JPEG 2000 stream; raises ValueError if there is none."""
-    start = content.find(_SIZ)
-    if start < 0 or len(content) < start + 42:
+    """Return the frame of a JPEG 2000 stream, of several the largest; raises ValueError if there is none."""
+    frames = []
+    for start in _found(content, _SIZ, 0):
+        if len(content) < start + 42:
+            break
+        right, bottom, left, top = struct.unpack_from(">IIII", content, start + 8)
+        (samples,) = struct.unpack_from(">H", content, start + 40)
+        frames.append(Frame((bottom - top, right - left), samples))
+    if not frames:
         raise ValueError("a JPEG 2000 stream has no size")
-    right, bottom, left, top = struct.unpack_from(">IIII", content, start + 8)
-    (samples,) = struct.unpack_from(">H", content, start + 40)
-    return Frame((bottom - top, right - left), samples)
+    heights, widths = zip(*(frame.shape for frame in frames), strict=True)
+    return Frame((max(heights), max(widths)), max(frame.samples for frame in frames))
 
 
 def jpeg_segments(content: Bytes) -> Iterator[tuple[int, int]]:
@@ -62,6 +68,8 @@ def jpeg_segments(content: Bytes) -> Iterator[tuple[int, int]]:
         if marker == 0xFF:  # padding
             position += 1
             continue
+        if marker in _ALONE or length < 2:  # decoders skip these otherwise than by length
+            raise ValueError("a JPEG segment has no length")
         yield marker, position + 4
         if marker == START_OF_SCAN:
             return
@@ -70,7 +78,7 @@ def jpeg_segments(content: Bytes) -> Iterator[tuple[int, int]]:
 
 
 def _found(content: Bytes, what: bytes, start: int) -> Iterator[int]:
-    position = content.find(what, start - 4)
+    position = content.find(what, max(0, start - 4))
     while position >= 0:
         yield position
         position = content.find(what, position + 2)

@@ -20,6 +20,7 @@ from kiosk_tasks.imaging.image import Image
 __all__ = ["RasterFile"]
 
 _PNG_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_PNG_START = b"\0\0\0\rIHDR"
 _PNG_DEPTHS = (1, 2, 4, 8, 16)
 _DEFLATE_AT_BEST = 1100  # bytes from one
 _JPEG_AT_BEST = 600  # pixels from one byte: a block of 64 takes a bit at least
@@ -93,7 +94,11 @@ class RasterFile:
 
     def _read_png(self) -> tuple[int, int]:
         width, height, depth, colour = struct.unpack_from(">IIBB", self._bytes, 16)
-        if colour not in _PNG_SAMPLES or depth not in _PNG_DEPTHS:
+        if (
+            self._bytes[8:16] != _PNG_START
+            or colour not in _PNG_SAMPLES
+            or depth not in _PNG_DEPTHS
+        ):
             raise ValueError("its header names no kind of pixel")
         bits = depth * _PNG_SAMPLES[colour]
         self.pixel_bytes = max(bits // 8, 3 if colour == 3 else 1)

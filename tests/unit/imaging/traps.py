@@ -99,6 +99,14 @@ def jpeg_claiming(height: int, width: int) -> bytes:
     return bytes(content)
 
 
+def jpeg_of_two_minds(hidden: bytes) -> bytes:
+    """Return a JPEG with a frame that only those see who skip `hidden` by a length."""
+    content = jpeg_claiming(60_000, 60_000)
+    sound = jpeg(COLOUR)
+    start = sound.index(b"\xff\xc0")
+    return content[:start] + hidden + content[start : start + 19] + bytes(65_451) + sound[start:]
+
+
 def jpeg2000_claiming(side: int) -> bytes:
     content = bytearray(imagecodecs.jpeg2k_encode(COLOUR[..., 0].copy(), level=0))
     at = content.index(b"\xff\x4f\xff\x51") + 8
@@ -180,6 +188,14 @@ TRAPS: dict[str, Callable[[], bytes]] = {
     "png of many bytes": lambda: png(COLOUR) + bytes(2**26 + 10**6),
     "jpeg claims 65500 squared": lambda: jpeg_claiming(65_500, 65_500),
     "jpeg claims 8000 squared": lambda: jpeg_claiming(8000, 8000),
+    "jpeg of two minds": lambda: jpeg_of_two_minds(b"\xff\xd0"),
+    "jpeg segment of no length": lambda: jpeg_of_two_minds(b"\xff\xe1\0\0"),
+    "jpeg 2000 of two minds": lambda: plane(
+        48, 64, 34712, jpeg2000_claiming(50)[:60] + jpeg2000_claiming(60_000)
+    ),
+    "png header later": lambda: png_of(
+        b"prVt" + ihdr(9, 9)[4:], ihdr(60_000, 60_000), b"IDAT" + zlib.compress(bytes(99)), b"IEND"
+    ),
     "jpeg of padding": lambda: b"\xff\xd8" + b"\xff" * 2**25,
     "jpeg of many scans": jpeg_of_many_scans,
 }
