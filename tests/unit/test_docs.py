@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from kiosk_tasks.broker_users import BrokerKeys, broker_users, user_name
 from kiosk_tasks.job import JobType, new_job
 from kiosk_tasks.jobs import job_types
 from kiosk_tasks.run.local import MemoryReporter, run_local
@@ -39,6 +40,21 @@ def settings_table() -> str:
             value = field.get_default(call_default_factory=True, validated_data={})
             default = "" if value in ("", None) else f"`{value}`"
         rows.append(f"| {names} | {default} | {_cell(field.description or '')} |")
+    return "\n".join(rows)
+
+
+def users_table() -> str:
+    names = BrokerKeys("kiosk:", "kiosk:v1:", old_queues=["<queue>"])
+    heads = ("user", "who logs in", "keys", "the old Kiosk's keys", "takes jobs off queues")
+    rows = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for user in broker_users(names):
+        keys = [key for grant in (user.grant, *user.more) for key in grant.keys]
+        ours = " ".join(f"`{key}`" for key in user.grant.keys)
+        old = " ".join(f"`{key}`" for key in keys if "<queue>" in key)
+        takes = "yes" if {"brpop", "@all"} & set(user.grant.commands.split()) else ""
+        rows.append(
+            f"| `{user_name(user.component)}` | {user.purpose} | {ours} | {old} | {takes} |"
+        )
     return "\n".join(rows)
 
 
@@ -81,6 +97,7 @@ def _cell(text: str) -> str:
 TABLES = {
     ROOT / "docs/settings.md": ("settings", settings_table),
     ROOT / "docs/job-types.md": ("job types", job_types_table),
+    ROOT / "docs/security.md": ("users", users_table),
 }
 
 
