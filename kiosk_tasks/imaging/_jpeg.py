@@ -42,7 +42,7 @@ def jpeg_frame(content: Bytes) -> Frame:
 
 
 def jpeg2000_frame(content: bytes) -> Frame:
-    """Return the frame of a JPEG 2000 stream, of several the largest; raises ValueError if there is none."""
+    """Return the largest frame of a JPEG 2000 stream; raises ValueError if there is none."""
     frames = []
     for start in _found(content, _SIZ, 0):
         if len(content) < start + 42:
