@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -283,6 +284,54 @@ def test_a_slow_server_meets_the_deadline(script: Script, port: int) -> None:
     with pytest.raises(ModelServerUnavailable, match=r"did not answer within 0\.1 s"):
         one(client, client.signature("M"))
     released.set()
+    client.close()
+
+
+def test_a_cancelled_job_does_not_wait_for_the_reply(script: Script, port: int) -> None:
+    never = threading.Event()
+    left = threading.Event()
+
+    def hang(_request: Any, context: Any) -> Any:
+        context.add_callback(left.set)
+        never.wait(20)
+        context.abort(grpc.StatusCode.UNAVAILABLE, "too late")
+
+    class StopError(Exception):
+        pass
+
+    def check() -> None:
+        if script.predictions:
+            raise StopError
+
+    script.answer = hang
+    client = TensorFlowServing(f"127.0.0.1:{port}", deadline_s=20)
+    start_s = time.monotonic()
+    with pytest.raises(StopError):
+        next(client.predict(client.signature("M"), [batch(1)], check=check))
+    assert time.monotonic() - start_s < 2
+    assert left.wait(5), "the call was not cancelled at the server"
+    never.set()
+    client.close()
+
+
+def test_a_cancelled_job_does_not_wait_for_a_server_that_is_down() -> None:
+    script = Script()
+    server, port = start(script)
+    client = TensorFlowServing(f"127.0.0.1:{port}", deadline_s=20, wait_s=20)
+    signature = client.signature("M")
+    server.stop(None).wait()
+    calls = 0
+
+    def check() -> None:
+        nonlocal calls
+        calls += 1
+        if calls > 2:
+            raise InterruptedError
+
+    start_s = time.monotonic()
+    with pytest.raises(InterruptedError):
+        next(client.predict(signature, [batch(1)], check=check))
+    assert time.monotonic() - start_s < 8  # gRPC itself tries again for some seconds
     client.close()
 
 
