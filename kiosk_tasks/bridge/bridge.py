@@ -19,6 +19,7 @@ from kiosk_tasks.errors import BrokerUnavailable, InternalError, KioskError
 from kiosk_tasks.job import Job, Status
 from kiosk_tasks.ledger import Ledger
 from kiosk_tasks.ledger.records import now
+from kiosk_tasks.redaction import hide
 from kiosk_tasks.redis_clients import mapped_broker_errors
 from kiosk_tasks.settings import Settings
 from kiosk_tasks.wiring import make_ledger
@@ -152,9 +153,8 @@ class Bridge:
             raise
         except Exception as exc:  # a boundary: whatever a hash holds must not stop the others
             log.error("unforeseen key=%r", key, exc_info=exc)
-            raise InternalError(
-                f"an unforeseen error ({type(exc).__name__}: {exc}); see the bridge's log."
-            ) from exc
+            what = hide(f"{type(exc).__name__}: {exc}")
+            raise InternalError(f"an unforeseen error ({what}); see the bridge's log.") from exc
 
     def _refuse(self, key: str, error: KioskError) -> None:
         """End what never became a job; the hash is kept as long as a record unless it expires."""

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 import typer
 
+from kiosk_tasks.bridge.events import queue_names
 from kiosk_tasks.broker_users import COMPONENTS, BrokerKeys, acl_file, broker_users, user_name
 from kiosk_tasks.errors import InvalidParameter
-from kiosk_tasks.jobs import job_types
 from kiosk_tasks.settings import Settings
 
 __all__ = ["acl"]
@@ -35,13 +35,11 @@ def acl(passwords: PasswordFile = None) -> None:
 
 
 def _names(settings: Settings) -> BrokerKeys:
-    known = job_types()
-    queues = {queue for name, job in known.items() for queue in (name, job.queue, *job.aliases)}
     return BrokerKeys(
         records=settings.key_prefix,
         messages=settings.broker_prefix,
         database=int(urlsplit(settings.broker_url).path.strip("/") or 0),
-        old_queues=[f"{queue}{end}" for queue in sorted(queues) for end in ("", "-zip")],
+        old_queues=queue_names(),
     )
 
 

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from kiosk_tasks.bridge import make_bridge
+from kiosk_tasks.redaction import redact_logs
 
 __all__ = ["bridge"]
 
@@ -25,6 +26,7 @@ def bridge(
 ) -> None:
     """Take over the jobs that the old Kiosk's frontends push, until SIGTERM."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    redact_logs(logging.getLogger())
     one = make_bridge(name or socket.gethostname())
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: one.stop())

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from kiosk_tasks.cli.doctor import _exposed
 from kiosk_tasks.redaction import Redactor, SecretUrl, hide, redact_logs, without_password
 from kiosk_tasks.settings import InvalidSetting, Settings
 
@@ -109,6 +110,25 @@ def test_no_certificate_authority_without_tls(
     assert Settings.load().tls("redis://127.0.0.1/0") == {}
     tls = Settings.load().tls("rediss://broker/0")
     assert tls == {"ssl_cert_reqs": "required", "ssl_ca_certs": str(authority)}
+
+
+@pytest.mark.parametrize(
+    ("url", "warnings"),
+    [
+        ("redis://127.0.0.1:6379/0", 0),
+        ("redis://[::1]:6379/0", 0),
+        ("redis://localhost/0", 0),
+        ("redis://broker/0", 2),
+        ("redis://10.0.0.1/0", 2),
+        ("redis://:password@broker/0", 1),
+        ("rediss://broker/0", 1),
+        ("rediss://:password@broker/0", 0),
+    ],
+)
+def test_doctor_warns_of_an_open_broker(url: str, warnings: int) -> None:
+    findings = _exposed("broker", url)
+    assert sum(not finding.ok for finding in findings) == warnings
+    assert not any("password@" in finding.text for finding in findings)
 
 
 def test_key_and_certificate_go_together(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
