@@ -35,8 +35,8 @@ class Inbox:
     def beat(self, alive_s: float) -> None:
         """Be known to live for so many seconds."""
         pipe = self._redis.pipeline(transaction=False)
-        pipe.sadd(f"{self._prefix}replicas", self._replica)
         pipe.set(self._alive(self._replica), 1, px=int(1000 * alive_s))
+        pipe.sadd(f"{self._prefix}replicas", self._replica)  # after it: see `rescue`
         with mapped_broker_errors():
             pipe.execute()
 
@@ -80,8 +80,9 @@ class Inbox:
                     continue
                 while self._redis.lmove(self._processing(name), self._mine, "RIGHT", "LEFT"):
                     rescued += 1
-                # Should it live after all, its next beat names it again.
                 self._redis.srem(f"{self._prefix}replicas", name)
+                if self._redis.exists(self._alive(name)):  # it was started again meanwhile
+                    self._redis.sadd(f"{self._prefix}replicas", name)
         return rescued
 
     def leave(self) -> None:

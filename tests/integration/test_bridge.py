@@ -41,7 +41,7 @@ class RelayParams(ImageParams):
 
 def download(_, ctx):
     time.sleep(0.1)
-    return ctx.storage.get(ctx.job.source.input_file_name)
+    return f"{len(ctx.storage.get(ctx.job.source.input_file_name))} bytes "
 
 
 def preprocess(value, ctx):
@@ -64,7 +64,7 @@ def postprocess(value, ctx):
 def upload(value, ctx):
     time.sleep(0.1)
     key = f"output/{ctx.job.id}/result"
-    ctx.storage.put(key, value + f"label={ctx.params.label} axes={ctx.params.axes}".encode())
+    ctx.storage.put(key, f"{value}label={ctx.params.label} axes={ctx.params.axes}".encode())
     return {"output_file_name": key, "output_url": ctx.storage.url(key)}
 
 
@@ -221,6 +221,13 @@ def test_job_of_an_old_client_from_end_to_end(
 
         process.terminate()
         assert process.wait(10) == 0
+
+        client.links("stage")
+        chained, bridge = frontend.submit(), make_bridge("two")
+        drain(bridge)
+        wait_for(lambda: frontend.poll(chained)["status"] == "done", what="the chain is done")
+        assert frontend.redis.pubsub_channels(f"*{job_id_of(chained)}*") == []
+        bridge._inbox.close()
     assert held(site, frontend) == []
     assert frontend.redis.exists(f"{site.prefix}bridge:alive:one") == 0
     assert client.ledger.open_count() == 0
