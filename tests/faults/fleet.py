@@ -7,8 +7,9 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from tests.conftest import wait_for
 from tests.faults.site import QUEUE, Site
 from tests.processes import child
 
-__all__ = ["Fleet", "Reaper", "Worker"]
+__all__ = ["PLAIN", "Fleet", "Kind", "Reaper", "Worker"]
 
 _CELERY = (sys.executable, "-m", "celery", "-A", "kiosk_tasks")
 _START_LIMIT_S = 60.0
@@ -26,34 +27,38 @@ _SOFT_SHUTDOWN_S = 1
 _numbers = count(1)
 
 
+@dataclass(frozen=True)
+class Kind:
+    """How a worker is started.
+
+    children: size of its pool.
+    env: on top of the site's. options: more of its command line.
+    """
+
+    children: int = 2
+    env: Mapping[str, str] = field(default_factory=dict)
+    options: tuple[str, ...] = ()
+
+
 class Worker:
     """A Celery worker: a main process and its pool of children."""
 
-    def __init__(
-        self,
-        site: Site,
-        *,
-        children: int = 2,
-        env: Mapping[str, str] | None = None,
-        options: Sequence[str] = (),
-    ) -> None:
-        """Start it; it consumes when `wait_ready` returns.
-
-        env: on top of the site's. options: more of the worker's command line.
-        """
+    def __init__(self, site: Site, kind: Kind) -> None:
+        """Start it; it consumes when `wait_ready` returns."""
+        self.kind = kind
         self.name = f"w{next(_numbers)}"
         self.log = site.folder / f"{self.name}.log"
         self._ready = site.folder / f"{self.name}.ready"
         self._life = ExitStack()
-        options = ["-Q", QUEUE, "-c", str(children), "-n", f"{self.name}@%h", *options]
+        options = ["-Q", QUEUE, "-c", str(kind.children), "-n", f"{self.name}@%h"]
         quiet = ["--without-gossip", "--without-mingle", "--loglevel", "INFO"]
         settings = ["--", f"worker.soft_shutdown_timeout={_SOFT_SHUTDOWN_S}"]
         self.process = self._life.enter_context(
             child(
-                [*_CELERY, "worker", *options, *quiet, *settings],
+                [*_CELERY, "worker", *options, *kind.options, *quiet, *settings],
                 log=self.log,
                 env=site.process_env(
-                    KIOSK_READY_FILE=str(self._ready), REMAP_SIGTERM="SIGQUIT", **(env or {})
+                    KIOSK_READY_FILE=str(self._ready), REMAP_SIGTERM="SIGQUIT", **kind.env
                 ),
                 cwd=site.folder,
             )
@@ -119,6 +124,9 @@ class Worker:
             os.kill(self.process.pid, number)
 
 
+PLAIN = Kind()
+
+
 class Fleet:
     """The workers of a site."""
 
@@ -126,34 +134,31 @@ class Fleet:
         self.site = site
         self.workers: list[Worker] = []
 
-    def want(
-        self, number: int, *, children: int = 2, env: Mapping[str, str] | None = None
-    ) -> list[Worker]:
-        """Have exactly so many alive and ready workers; starts them together."""
-        self._bury()
-        while len(self.workers) > number:
-            self.workers.pop().stop()
-        while len(self.workers) < number:
-            self.workers.append(Worker(self.site, children=children, env=env))
+    def want(self, number: int, kind: Kind = PLAIN) -> list[Worker]:
+        """Have exactly so many workers of one kind, alive and ready."""
+        return self.have(*[kind] * number)
+
+    def have(self, *kinds: Kind) -> list[Worker]:
+        """Have workers of exactly these kinds, alive and ready; returns them in that order.
+
+        Those that are there already are kept, the others are started together.
+        """
+        spare, self.workers = self.workers, []
+        for kind in kinds:
+            fitting = [worker for worker in spare if worker.alive and worker.kind == kind]
+            if fitting:
+                spare.remove(fitting[0])
+            self.workers.append(fitting[0] if fitting else Worker(self.site, kind))
+        for worker in spare:
+            worker.stop()
         for worker in self.workers:
             worker.wait_ready()
         return self.workers
 
-    def only(self, *workers: Worker) -> None:
-        """Have these workers and no others."""
-        for worker in self.workers:
-            if worker not in workers:
-                worker.stop()
-        self.workers = list(workers)
-        for worker in workers:
-            worker.wait_ready()
-
-    def replace(
-        self, worker: Worker, *, children: int = 2, env: Mapping[str, str] | None = None
-    ) -> Worker:
+    def replace(self, worker: Worker) -> Worker:
         """Start another in the place of one that is dead; it may not be ready yet."""
         worker.stop()
-        fresh = Worker(self.site, children=children, env=env)
+        fresh = Worker(self.site, worker.kind)
         self.workers[self.workers.index(worker)] = fresh
         return fresh
 
@@ -165,11 +170,6 @@ class Fleet:
         for worker in self.workers:
             worker.stop()
         self.workers.clear()
-
-    def _bury(self) -> None:
-        for worker in [worker for worker in self.workers if not worker.alive]:
-            worker.stop()
-            self.workers.remove(worker)
 
 
 class Reaper:

@@ -36,7 +36,6 @@ from kiosk_tasks.serving.services import ModelService, PredictionService
 from kiosk_tasks.serving.versions import VersionState, VersionStatus
 from tests.conftest import wait_for
 from tests.faults.site import ROOT
-from tests.faults.valkey import free_port
 from tests.processes import child
 
 __all__ = ["Faults", "ModelServer"]
@@ -62,18 +61,14 @@ class Faults:
 class ModelServer:
     """The server's process, for the scenarios."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, port: int) -> None:
         """Start nothing yet."""
         folder.mkdir(parents=True, exist_ok=True)
-        self.port = free_port()
+        self._port = port
         self._folder = folder
         self._life = ExitStack()
         self._process: Popen[bytes] | None = None
         self.faults()
-
-    @property
-    def target(self) -> str:
-        return f"127.0.0.1:{self.port}"
 
     def faults(self, **changes: Any) -> None:
         """From now on exactly this goes wrong; nothing if nothing is given."""
@@ -85,7 +80,7 @@ class ModelServer:
         """Start it; it answers when this returns."""
         ready = self._folder / "ready"
         ready.unlink(missing_ok=True)
-        command = [sys.executable, "-m", __name__, str(self._folder), str(self.port)]
+        command = [sys.executable, "-m", __name__, str(self._folder), str(self._port)]
         log = self._folder / "log"
         process = self._life.enter_context(child(command, log=log, cwd=ROOT))
         self._process = process

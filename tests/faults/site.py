@@ -11,7 +11,7 @@ from pathlib import Path
 import redis
 
 from kiosk_tasks.storage.local import LocalStorage
-from tests.faults.valkey import Valkey
+from tests.faults.valkey import Valkey, free_port
 
 __all__ = ["INPUT", "QUEUE", "ROOT", "Site", "install_plugin", "new_site", "startup"]
 
@@ -41,6 +41,10 @@ class Site:
     valkey: Valkey
     database: int
     env: dict[str, str]
+
+    @property
+    def model_server_port(self) -> int:
+        return int(self.env["KIOSK_MODEL_SERVER"].partition(":")[2])
 
     @property
     def bucket(self) -> LocalStorage:
@@ -124,6 +128,7 @@ def new_site(folder: Path, valkey: Valkey, *, database: int = 0, **env: str) -> 
             "KIOSK_LEDGER_URL": valkey.url(database + 1),
             "KIOSK_BUCKET": (folder / "bucket").as_uri(),
             "KIOSK_WORKSPACE": (folder / "workspace").as_uri(),
+            "KIOSK_MODEL_SERVER": f"127.0.0.1:{free_port()}",
             "KIOSK_SCRATCH": str(folder / "scratch"),
             "TMPDIR": str(folder / "scratch"),
             "PYTHONPATH": os.pathsep.join([str(install_plugin(folder / "plugin")), str(ROOT)]),

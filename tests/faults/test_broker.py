@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from kiosk_tasks.errors import KioskError
 from tests.faults.conftest import Begin
-from tests.faults.fleet import Fleet, Worker
+from tests.faults.fleet import Fleet, Kind
 from tests.faults.proxy import Proxy
 from tests.faults.scenario import Scenario
 from tests.faults.site import Site
@@ -50,28 +50,6 @@ def test_f7_emptied_broker(begin: Begin, fleet: Fleet, site: Site) -> None:
     assert fleet.exits() == []
 
 
-@pytest.mark.parametrize("forget", [False, True], ids=["delayed", "forgotten"])
-def test_f8_link_cut(begin: Begin, fleet: Fleet, site: Site, size: Size, forget: bool) -> None:
-    """delayed: packets arrive late. forgotten: connections do not survive the cut."""
-    what = "no longer known" if forget else "delayed"
-    scenario = begin("F8", f"broker's link silently cut, connections {what}")
-    fleet.only()
-    with Proxy(site.valkey.port) as proxy:
-        fleet.only(Worker(site, env=site.proxied(proxy.port)))
-        for _ in range(size(1, 3)):
-            scenario.submit(size(20, 50), seconds=0.2)
-            scenario.wait_more(2)
-            proxy.cut(forget=forget)
-            time.sleep(size(8.0, 30.0))  # how long it is cut
-            proxy.restore()
-            scenario.fault()
-            assert scenario.wait_ended(90)
-        fleet_exits = fleet.exits()
-        scenario.finish(max_recovery_s=60)
-        fleet.only()
-    assert fleet_exits == []
-
-
 def test_f20_full_broker(begin: Begin, fleet: Fleet, site: Site, size: Size) -> None:
     """A client is told; what was accepted before is done once there is room again."""
     scenario = begin("F20", "broker's memory is full")
@@ -100,12 +78,39 @@ def _refusals(scenario: Scenario, count: int) -> list[KioskError]:
     return errors
 
 
+@pytest.fixture(scope="module")
+def proxy(server: Valkey) -> Iterator[Proxy]:
+    """What lies between the broker and the worker of F8."""
+    with Proxy(server.port) as one:
+        yield one
+
+
+@pytest.mark.parametrize("forget", [False, True], ids=["delayed", "forgotten"])
+def test_f8_link_cut(
+    begin: Begin, fleet: Fleet, site: Site, proxy: Proxy, size: Size, forget: bool
+) -> None:
+    """delayed: packets arrive late. forgotten: connections do not survive the cut."""
+    what = "no longer known" if forget else "delayed"
+    scenario = begin("F8", f"broker's link silently cut, connections {what}")
+    fleet.have(Kind(env=site.proxied(proxy.port)))
+    for _ in range(size(1, 3)):
+        scenario.submit(size(20, 50), seconds=0.2)
+        scenario.wait_more(2)
+        proxy.cut(forget=forget)
+        time.sleep(size(6.0, 30.0))  # how long it is cut
+        proxy.restore()
+        scenario.fault()
+        assert scenario.wait_ended(90)
+    scenario.finish(max_recovery_s=60)
+    assert fleet.exits() == []
+
+
 def test_backlog_is_no_loss(begin: Begin, fleet: Fleet, site: Site, size: Size) -> None:
     """Jobs that wait for a worker are left alone; they are run once each when one comes."""
     scenario = begin("backlog", "many jobs, no worker, the reaper looking")
-    fleet.only()
+    fleet.have()
     jobs = scenario.submit(size(1000, 10_000), seconds=0.0)
-    looks_until = time.monotonic() + size(12.0, 600.0)
+    looks_until = time.monotonic() + size(10.0, 600.0)
     while time.monotonic() < looks_until:
         held = site.messages()
         assert sum(held.values()) == len(jobs), held
@@ -121,7 +126,7 @@ def test_broker_forgets_no_ended_job(begin: Begin, fleet: Fleet, site: Site) -> 
     scenario = begin("after", "nothing: what the others left in the broker")
     scenario.submit(5)
     scenario.finish(max_reruns=0)
-    fleet.only()
+    fleet.have()
     with site.broker() as broker:
         names = [str(key) for key in broker.scan_iter(count=1000)]
     known = re.compile(r"_kombu\.binding|celery-task-meta-|unacked_mutex|pidbox|reap|retry")

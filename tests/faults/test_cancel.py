@@ -10,7 +10,7 @@ import pytest
 
 from kiosk_tasks.service import cancel
 from tests.faults.conftest import Begin
-from tests.faults.fleet import Fleet, Worker
+from tests.faults.fleet import Fleet, Kind
 from tests.faults.site import Site
 
 pytestmark = pytest.mark.usefixtures("reaper")
@@ -21,7 +21,7 @@ _SOON_S = 2.0
 
 
 def test_waiting_jobs_never_start(begin: Begin, fleet: Fleet) -> None:
-    fleet.only()
+    fleet.have()
     scenario = begin("cancel", "jobs that wait")
     jobs = scenario.submit(30)
     assert all(cancel(job) for job in jobs[::2])
@@ -34,8 +34,7 @@ def test_waiting_jobs_never_start(begin: Begin, fleet: Fleet) -> None:
 @pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
 def test_running_job_stops(begin: Begin, fleet: Fleet, site: Site, pool: str) -> None:
     scenario = begin("cancel", f"jobs that run ({pool} pool)")
-    fleet.only()
-    fleet.only(Worker(site, children=2, options=("--pool", pool)))
+    fleet.have(Kind(options=("--pool", pool)))
     for _ in range(2):
         (job,) = scenario.submit(1, seconds=60, steps=600)
         scenario.wait_running([job], 1)
@@ -50,7 +49,6 @@ def test_running_job_stops(begin: Begin, fleet: Fleet, site: Site, pool: str) ->
     scenario.finish(cancelled=cancelled, max_reruns=0)
     _, ended = site.count_runs()
     assert [ended[job] for job in cancelled] == [0, 0]
-    fleet.only()
 
 
 def _left(site: Site, job: str) -> bool:

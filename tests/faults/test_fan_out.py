@@ -11,7 +11,7 @@ import pytest
 from kiosk_tasks.job import Status
 from kiosk_tasks.service import cancel
 from tests.faults.conftest import Begin
-from tests.faults.fleet import Fleet, Reaper
+from tests.faults.fleet import Fleet, Kind, Reaper
 from tests.faults.site import Site
 
 pytestmark = pytest.mark.usefixtures("reaper")
@@ -65,16 +65,16 @@ def test_f15_workers_killed_during_the_fan_out(begin: Begin, fleet: Fleet, size:
 def test_f15_last_frame_is_lost(begin: Begin, fleet: Fleet, reaper: Reaper, site: Site) -> None:
     """The message of the last frame vanishes; so does the one that would wake the parent."""
     scenario = begin("F15", "message of the last frame, and of the parent, lost")
-    fleet.only()
+    fleet.have()
     (job,) = scenario.submit(1, job_type="movie", frames=12, seconds=0.01)
     with reaper.frozen():
-        (worker,) = fleet.want(1, children=1)
+        (worker,) = fleet.want(1, Kind(children=1))
         scenario.wait(lambda: len(scenario.client.ledger.children(job)) == 12)
         worker.kill_tree()
         with site.broker() as broker:
             broker.flushdb()
         scenario.fault()
-    fleet.want(1, children=1)
+    fleet.want(1, Kind(children=1))
     scenario.wait(lambda: scenario.client.ledger.record(job).progress >= 50)
     with reaper.frozen(), site.broker() as broker:
         scenario.wait(lambda: scenario.client.ledger.record(job).progress >= 50)

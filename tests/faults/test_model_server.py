@@ -19,7 +19,7 @@ Size = Callable[[Any, Any], Any]
 
 @pytest.fixture(scope="module")
 def _server(site: Site) -> Iterator[ModelServer]:
-    server = ModelServer(site.folder / "model-server")
+    server = ModelServer(site.folder / "model-server", port=site.model_server_port)
     server.start()
     yield server
     server.stop()
@@ -27,18 +27,10 @@ def _server(site: Site) -> Iterator[ModelServer]:
 
 @pytest.fixture
 def model_server(_server: ModelServer, fleet: Fleet) -> Iterator[ModelServer]:
-    """A healthy server, and a fleet that knows where it is."""
-    fleet.want(0)
-    fleet.want(2, env={"KIOSK_MODEL_SERVER": _server.target})
+    """A healthy server, and a fleet."""
+    fleet.want(2)
     yield _server
     _server.faults()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _no_fleet_afterwards(_session_fleet: Fleet) -> Iterator[None]:
-    """Leave no worker that knows this module's server."""
-    yield
-    _session_fleet.want(0)
 
 
 def test_f9_killed_in_a_call(begin: Begin, model_server: ModelServer, size: Size) -> None:

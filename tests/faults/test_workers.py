@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from tests.faults.conftest import Begin
-from tests.faults.fleet import Fleet, Reaper, Worker
+from tests.faults.fleet import PLAIN, Fleet, Kind, Reaper, Worker
 from tests.faults.site import ROOT, Site, startup
 
 pytestmark = pytest.mark.usefixtures("reaper")
@@ -64,16 +64,15 @@ def test_f4_message_lost_in_brpop(
 ) -> None:
     """Celery itself loses each of these: popped by a worker that dies before it has noted it."""
     scenario = begin("F4", "SIGKILL between BRPOP and the note")
-    fleet.only()
     trials = size(8, 24)
     with reaper.frozen():
         while scenario.faults < trials:
-            workers = fleet.want(4, children=1)
+            workers = fleet.want(4, Kind(children=1))
             lost = _freeze_and_send(workers, site, scenario.submit)
             for worker in workers:
                 worker.kill_tree()
             scenario.fault(lost)
-        fleet.want(1)
+        fleet.want(1, Kind(children=1))
     scenario.finish(limit_s=90, max_recovery_s=60, max_reruns=0)
 
 
@@ -101,7 +100,7 @@ def _blocked(broker: redis.Redis) -> int:
 
 def test_f5_told_to_stop(begin: Begin, fleet: Fleet, site: Site, size: Size) -> None:
     scenario = begin("F5", "SIGTERM under load")
-    fleet.want(2, children=1)
+    fleet.want(2, Kind(children=1))
     for _ in range(size(3, 20)):
         victim = fleet.workers[0]
         jobs = scenario.submit(4, seconds=4.0, steps=80)
@@ -111,7 +110,7 @@ def test_f5_told_to_stop(begin: Begin, fleet: Fleet, site: Site, size: Size) -> 
         assert victim.wait_gone() == 0
         scenario.fault()
         assert time.monotonic() - told < 5, "it did not stop in time"
-        fleet.replace(victim, children=1)
+        fleet.replace(victim)
         assert scenario.wait_ended(30)
     scenario.finish()
     with site.broker() as broker:
@@ -151,24 +150,18 @@ def test_f19_release_with_another_protocol(
     begin: Begin, fleet: Fleet, site: Site, size: Size
 ) -> None:
     scenario = begin("F19", "workers of two releases, with two protocols")
-    fleet.only()
-    fleet.only(Worker(site), Worker(site, env=startup(site, "old_release")))
+    fleet.have(PLAIN, Kind(env=startup(site, "old_release")))
     scenario.submit(size(60, 200), seconds=0.1)
     scenario.fault()
     scenario.finish(max_reruns=0)
     assert fleet.exits() == []
-    fleet.only()
 
 
-def test_f19_worker_without_the_job_type(
-    begin: Begin, fleet: Fleet, site: Site, size: Size
-) -> None:
+def test_f19_worker_without_the_job_type(begin: Begin, fleet: Fleet, size: Size) -> None:
     """Celery discards messages of tasks it does not know; the jobs are sent again."""
     scenario = begin("F19", "a worker that does not know the job type")
-    fleet.only()
-    fleet.only(Worker(site), Worker(site, env={"PYTHONPATH": str(ROOT)}))
+    fleet.have(PLAIN, Kind(env={"PYTHONPATH": str(ROOT)}))
     scenario.submit(size(30, 200), seconds=0.1)
     scenario.fault()
     scenario.finish(limit_s=120, max_reruns=0)
     assert fleet.exits() == []
-    fleet.only()
