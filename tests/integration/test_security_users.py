@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from kiosk_tasks.broker_users import COMPONENTS, BrokerKeys, acl_file, broker_users, user_name
-from kiosk_tasks.settings import Settings
+from kiosk_tasks.broker_users import COMPONENTS, user_name
 from tests.conftest import wait_for
 from tests.processes import child
 from tests.security_site import (
@@ -28,7 +27,6 @@ from tests.security_site import (
 
 PASSWORDS = {component: f"pw-{component}-1234" for component in COMPONENTS}
 LANE = "predict:6"
-OLD_QUEUES = ("predict", "predict-zip")
 
 
 @dataclass(frozen=True)
@@ -53,12 +51,11 @@ class Guarded:
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     folder = tmp_path_factory.mktemp("guarded")
-    settings = Settings.load()
-    names = BrokerKeys(
-        records=settings.key_prefix, messages=settings.broker_prefix, old_queues=OLD_QUEUES
-    )
+    variables = {f"KIOSK_{name.upper()}_PASSWORD": PASSWORDS[name] for name in COMPONENTS}
+    made = kiosk(site_env(folder, "redis://127.0.0.1:1/0", **variables), "acl", folder=folder)
+    assert made.returncode == 0, made.stderr
     users = folder / "users.acl"
-    users.write_text(acl_file(broker_users(names), PASSWORDS))
+    users.write_text(made.stdout)
     debug = "enable-debug-command local"  # so that only the user's rights forbid it
     with server(folder, f'aclfile "{users}"', debug) as port:
         yield Guarded(folder, port)
@@ -170,17 +167,24 @@ def test_script_may_do_no_more_than_its_user(guarded: Guarded) -> None:
         sha = connection.script_load("return redis.call('FLUSHALL')")
         with pytest.raises(redis.ResponseError, match="ACL failure in script"):
             connection.evalsha(sha, 0)
+    with guarded.login("admin") as admin:
+        admin.acl_log_reset()
 
 
 def test_bridge_takes_over_what_old_frontends_leave(guarded: Guarded) -> None:
-    with guarded.login("admin") as frontend, guarded.login("bridge") as bridge:
-        frontend.acl_log_reset()
-        frontend.hset("predict:a.png:1", mapping={"status": "new"})
-        frontend.lpush("predict", "predict:a.png:1")
-        taken = bridge.blmove("predict", "kiosk:bridge:processing:0", 1)
-        assert bridge.hgetall(taken) == {"status": "new"}
-        bridge.hset(taken, "status", "started")
-        bridge.lrem("kiosk:bridge:processing:0", 1, taken)
+    key = "spy:image.tif:00000000-0000-4000-8000-000000000000"
+    fields = {"status": "new", "original_name": "image.tif", "input_file_name": "uploads/image.tif"}
+    command = [sys.executable, "-m", "kiosk_tasks", "bridge", "--name", "one"]
+    log, env = guarded.folder / "bridge.log", guarded.env("bridge")
+    with guarded.login("admin") as frontend:
+        frontend.hset(key, mapping=fields)
+        frontend.lpush("spy", key)
+        with child(command, log=log, env=env, cwd=guarded.folder):
+            wait_for(lambda: frontend.hget(key, "job_id"), limit_s=30, what="it is a job")
+            wait_for(lambda: frontend.llen("kiosk:v1:predict:6") == 1, what="it is sent")
+        assert guarded.denials() == [], log.read_text()
+        with worker(guarded.folder, guarded.env("worker")):
+            wait_for(lambda: frontend.hget(key, "status") == "done", what="the frontend sees it")
     assert guarded.denials() == []
 
 
