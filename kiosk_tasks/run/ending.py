@@ -6,6 +6,7 @@ import logging
 from typing import Any
 
 from celery import Celery
+from celery.result import denied_join_result
 from celery.states import FAILURE
 
 from kiosk_tasks.errors import Cancelled, KioskError
@@ -71,4 +72,6 @@ def resume(app: Celery, ledger: Ledger, job_id: str) -> Any:
     """Send the link that a job waits for, as its record names it."""
     fields = ledger.record(job_id).fields
     type_name, start = find(fields["job_type"]).name, int(fields["stage_index"])
-    return send(app, type_name, job_id, start=start, artifact=fields.get("artifact", ""))
+    # Nobody waits here for the result: without this each sending leaves a subscription behind.
+    with denied_join_result():
+        return send(app, type_name, job_id, start=start, artifact=fields.get("artifact", ""))
