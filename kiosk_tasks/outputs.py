@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import unicodedata
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from kiosk_tasks.imaging.values import Segmentation
 __all__ = ["OutputFile", "archive", "output_files", "output_folder", "stem_of"]
 
 _LONGEST_STEM = 150
+_NO_LETTER = {"Cc", "Zl", "Zp"}
+"""Unicode's categories of what no key may hold: control characters and line breaks."""
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """Time stamp of archive members: the same result is the same bytes, whenever it was made."""
@@ -76,10 +79,12 @@ def output_folder(job_id: str) -> str:
 def stem_of(name: str) -> str:
     """Return a file's name without the extensions of images: `a.ome.tif` gives `a`.
 
-    A stem is at most `_LONGEST_STEM` bytes, so that it fits a key and a file system.
+    A stem is at most `_LONGEST_STEM` bytes, so that it fits a key and a file system; what breaks
+    lines becomes an underscore.
     """
     path = PurePosixPath(name)
     if path.suffix.lower() in (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".zip"):
         path = path.with_suffix("")
     stem = path.with_suffix("").name if path.suffix.lower() == ".ome" else path.name
-    return stem.encode(errors="replace")[:_LONGEST_STEM].decode(errors="ignore")
+    plain = "".join("_" if unicodedata.category(c) in _NO_LETTER else c for c in stem)
+    return plain.encode(errors="replace")[:_LONGEST_STEM].decode(errors="ignore")

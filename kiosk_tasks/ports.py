@@ -106,6 +106,10 @@ class Storage(Protocol):
         """Tell whether the object is there."""
         ...
 
+    def size(self, key: str) -> int:
+        """Return how many bytes the object has."""
+        ...
+
     def delete(self, key: str) -> None:
         """Remove the object; one that is not there is no error."""
         ...

@@ -61,8 +61,9 @@ def download(_: None, ctx: Context[ImageParams]) -> Image:
     source = ctx.job.source
     with scratch_folder(ctx.limits.scratch) as folder:
         path = folder / "input"
+        size = ctx.storage.size(source.input_file_name)  # first: it might fill the disk
+        check_file_bytes(source.name, size, max_bytes=ctx.limits.max_file_bytes)
         ctx.storage.download(source.input_file_name, path)
-        check_file_bytes(source.name, path.stat().st_size, max_bytes=ctx.limits.max_file_bytes)
         ctx.report.note(
             input={
                 "name": source.name,

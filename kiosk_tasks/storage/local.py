@@ -79,6 +79,13 @@ class LocalStorage:
         with _reading(key):
             return self._path(key).is_file()
 
+    def size(self, key: str) -> int:
+        """Return how many bytes the object has."""
+        if not self.exists(key):  # a folder has a size, too
+            raise MissingObject(f"the bucket has no object {key!r}.")
+        with _reading(key):
+            return self._path(key).stat().st_size
+
     def delete(self, key: str) -> None:
         """Remove the object if it is there, and folders that become empty."""
         path = self._path(key)

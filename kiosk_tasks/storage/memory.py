@@ -64,6 +64,10 @@ class MemoryStorage:
         """Tell whether the object is there."""
         return check_key(key) in self.objects
 
+    def size(self, key: str) -> int:
+        """Return how many bytes the object has."""
+        return len(self.get(key))
+
     def delete(self, key: str) -> None:
         """Remove the object if it is there."""
         self.objects.pop(check_key(key), None)

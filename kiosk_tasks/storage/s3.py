@@ -92,6 +92,12 @@ class S3Storage:
             return False
         return True
 
+    def size(self, key: str) -> int:
+        """Return how many bytes the object has."""
+        with self._errors(key):
+            answer = self._client.head_object(Bucket=self.bucket, Key=self._name(key))
+        return answer["ContentLength"]
+
     def delete(self, key: str) -> None:
         """Remove the object if it is there."""
         with self._errors(key):

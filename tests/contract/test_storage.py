@@ -161,6 +161,15 @@ def test_what_was_put_does_not_change_with_the_source(bucket: Storage) -> None:
     assert bucket.get("key") == b"first"
 
 
+def test_size(bucket: Storage) -> None:
+    bucket.put("a/b", b"12345")
+    bucket.put("empty", b"")
+    assert (bucket.size("a/b"), bucket.size("empty")) == (5, 0)
+    for key in ("a", "nobody"):
+        with pytest.raises(MissingObject):
+            bucket.size(key)
+
+
 def test_exists_and_delete(bucket: Storage) -> None:
     bucket.put("a/b/c", b"x")
     assert bucket.exists("a/b/c")
