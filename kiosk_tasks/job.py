@@ -8,14 +8,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any, Generic, TypeVar
 from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from kiosk_tasks.errors import InvalidParameter
-from kiosk_tasks.imaging.limits import ArchiveLimits, ImageLimits
+from kiosk_tasks.limits import Limits
 from kiosk_tasks.ports import Model, ModelServer, Reporter, Storage
 
 __all__ = [
@@ -114,40 +114,6 @@ class Job:
     source: Source
     params: Params
     created_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat())
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What an operator allows and tunes.
-
-    max_pixels: rows × columns of the largest image.
-    max_batch: tiles per request to the model server.
-    max_frames: planes of the longest movie or stack.
-    max_file_bytes: of the largest input, and of its pixels once decoded.
-    max_archive_members, max_archive_bytes, max_archive_ratio: see ArchiveLimits.
-    scratch: where files lie while a job runs; None is the system's temporary folder.
-    """
-
-    max_pixels: int = 2**26
-    max_batch: int = 8
-    max_frames: int = 10_000
-    max_file_bytes: int = 8 * 2**30
-    max_archive_members: int = 10_000
-    max_archive_bytes: int = 64 * 2**30
-    max_archive_ratio: int = 200
-    scratch: Path | None = None
-
-    @property
-    def image(self) -> ImageLimits:
-        """The limits of one image or movie."""
-        return ImageLimits(self.max_pixels, self.max_frames, self.max_file_bytes)
-
-    @property
-    def archive(self) -> ArchiveLimits:
-        """The limits of one archive."""
-        return ArchiveLimits(
-            self.max_archive_members, self.max_archive_bytes, self.max_archive_ratio
-        )
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,10 @@ from kiosk_tasks.serving.channel import Connection
 from kiosk_tasks.serving.protos import (
     get_model_metadata_pb2,
     get_model_status_pb2,
-    predict_pb2,
 )
-from kiosk_tasks.serving.signatures import SERVING_DEFAULT, fit_inputs, parse_signature
-from kiosk_tasks.serving.tensors import from_proto, to_proto
+from kiosk_tasks.serving.requests import choose_version, predict_request
+from kiosk_tasks.serving.signatures import fit_inputs, parse_signature
+from kiosk_tasks.serving.tensors import from_proto
 from kiosk_tasks.serving.versions import VersionState, VersionStatus
 
 __all__ = ["TensorFlowServing"]
@@ -80,7 +80,7 @@ class TensorFlowServing:
         fetched, known = self._signatures.get((name, version), (-float("inf"), None))
         if known is not None and time.monotonic() - fetched < self._metadata_ttl_s:
             return known
-        chosen = _choose(name, version, self.status(name))
+        chosen = choose_version(name, version, self.status(name))
         request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
         request.model_spec.name = name
         request.model_spec.version.value = chosen
@@ -121,7 +121,7 @@ class TensorFlowServing:
         calls: deque[_Call] = deque()
         try:
             for batch in batches:
-                request = _request(signature, fit_inputs(signature, batch))
+                request = predict_request(signature, fit_inputs(signature, batch))
                 outputs = None
                 if len(calls) == self._in_flight:
                     outputs = self._receive(calls[0], signature, check)
@@ -195,7 +195,7 @@ class TensorFlowServing:
         for key in [key for key in self._signatures if key[0] == signature.model]:
             self._signatures.pop(key, None)
         try:
-            _choose(signature.model, signature.version, self.status(signature.model))
+            choose_version(signature.model, signature.version, self.status(signature.model))
         except UnknownModel as now:
             return now
         return UnknownModel(
@@ -233,30 +233,3 @@ class TensorFlowServing:
             f"{server} did not answer within {limit_s:g} s. "
             "Start it (kiosk up) or set KIOSK_MODEL_SERVER."
         )
-
-
-def _request(signature: Signature, arrays: Mapping[str, NDArray[Any]]) -> Any:
-    request = predict_pb2.PredictRequest()
-    request.model_spec.name = signature.model
-    request.model_spec.version.value = signature.version
-    request.model_spec.signature_name = SERVING_DEFAULT
-    for name, array in arrays.items():
-        to_proto(array, into=request.inputs[name])
-    return request
-
-
-def _choose(name: str, version: int | None, statuses: Sequence[VersionStatus]) -> int:
-    """Pick the version to use: the one asked for, or the newest that answers requests."""
-    served = [entry.version for entry in statuses if entry.state is VersionState.AVAILABLE]
-    if version is None and served:
-        return max(served)
-    if version in served:
-        return version
-    asked = [entry for entry in statuses if version in (None, entry.version)]
-    if any(entry.state < VersionState.AVAILABLE for entry in asked):
-        raise ModelServerUnavailable(f"model {name} is still being loaded.")
-    which = f"model {name}" if version is None else f"model {name} version {version}"
-    failed = next((entry.error for entry in reversed(asked) if entry.error), "")
-    reason = f" It could not be loaded: {failed}" if failed else ""
-    listed = ", ".join(str(entry) for entry in sorted(served)) or "none"
-    raise UnknownModel(f"{which} is not served; served are {listed}.{reason}")
