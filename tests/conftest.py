@@ -47,6 +47,7 @@ def forget_adapters() -> None:
     wiring = sys.modules.get("kiosk_tasks.wiring")
     if wiring is not None:
         for outside in wiring._made.values():
+            outside.heart.close()
             outside.models.close()
             outside.ledger._redis.close()
         wiring._made.clear()

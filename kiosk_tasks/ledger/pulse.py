@@ -16,6 +16,7 @@ from kiosk_tasks.errors import BrokerUnavailable, Cancelled, ClaimLost, KioskErr
 from kiosk_tasks.job import Status
 from kiosk_tasks.ledger.ledger import Ledger
 from kiosk_tasks.ledger.records import Claim
+from kiosk_tasks.redis_clients import BrokerRefuses
 
 __all__ = ["Heart", "Pulse"]
 
@@ -61,6 +62,7 @@ class Heart:
         self._changed = threading.Condition()
         self._due: dict[Pulse, float] = {}
         self._thread: threading.Thread | None = None
+        self._closed = False
 
     @contextmanager
     def beating(self, claim: Claim, *, seconds: float) -> Iterator[Pulse]:
@@ -68,7 +70,7 @@ class Heart:
         pulse = Pulse(claim, seconds=seconds)
         with self._changed:
             self._due[pulse] = time.monotonic() + self._every_s
-            if self._thread is None:
+            if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._beat, name="leases", daemon=True)
                 self._thread.start()
             self._changed.notify()
@@ -78,12 +80,21 @@ class Heart:
             with self._changed:
                 del self._due[pulse]
 
+    def close(self) -> None:
+        """End the thread; the ledger's connection may be closed then."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        if self._thread is not None:
+            self._thread.join()
+
     def _beat(self) -> None:
         while True:
             with self._changed:
-                while not self._due:
-                    self._changed.wait()
-                self._changed.wait(self._look_s)
+                self._changed.wait_for(lambda: self._due or self._closed)
+                self._changed.wait_for(lambda: self._closed, timeout=self._look_s)
+                if self._closed:
+                    return
                 pulses = dict(self._due)
             for pulse, due in pulses.items():
                 self._look(pulse, renew=time.monotonic() >= due)
@@ -92,7 +103,10 @@ class Heart:
         ask = self._ledger.renew if renew else self._ledger.holds
         try:
             pulse.heard(ask(pulse.claim))
-        except BrokerUnavailable as exc:  # the lease may run out: then another run takes over
+        except (
+            BrokerUnavailable,
+            BrokerRefuses,
+        ) as exc:  # the lease may run out: then another run takes over
             log.warning("no sign of life job_id=%s why=%s", pulse.claim.job_id, exc)
             return
         if renew:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,6 +27,7 @@ from kiosk_tasks.job import Job, JobType, Status, new_job
 from kiosk_tasks.ledger import Claim, LedgerReporter
 from kiosk_tasks.ledger.records import Record
 from kiosk_tasks.redaction import hide
+from kiosk_tasks.redis_clients import BrokerRefuses
 from kiosk_tasks.run.children import gather, submit_children
 from kiosk_tasks.run.ending import discard, end_badly, finish, resume
 from kiosk_tasks.run.links import Link, lane_of
@@ -38,6 +40,8 @@ __all__ = ["LinkTask", "run_link", "too_many_deaths"]
 log = logging.getLogger(__name__)
 
 _BACKOFF_MAX_S = 60
+_LEDGER_AWAY_S = 1.0
+"""A run that cannot reach the ledger waits so long before it puts its message back."""
 _KILL_AFTER_S = 60
 """Between the soft time limit, which ends the job with a reason, and the hard one."""
 
@@ -78,7 +82,9 @@ def run_link(task: LinkTask, job_id: str, *, start: int, stop: int, artifact: st
             raise Ignore
         link = Link(start, stop, str(claim.record.fields["lane"]))
         return _run(task, outside, claim, link, artifact)
-    except BrokerUnavailable as exc:  # nothing can be written: the message must not be used up
+    except (BrokerUnavailable, BrokerRefuses) as exc:
+        # Nothing can be written: the message must not be used up, and no other job could be run.
+        time.sleep(_LEDGER_AWAY_S)
         raise Reject(str(exc), requeue=True) from exc
 
 
@@ -104,7 +110,7 @@ def _run(task: LinkTask, outside: Adapters, claim: Claim, link: Link, artifact: 
             if link.stop < len(task.job_type.steps):
                 return _hand_on(task, outside, claim, link, value, report)
             return _end_well(task, outside, claim, value, report)
-        except BrokerUnavailable:
+        except (BrokerUnavailable, BrokerRefuses):
             raise
         except Exception as exc:  # the task boundary: whatever it is ends in the record
             # without the cause: Celery keeps its text with the result, and it may hold a password

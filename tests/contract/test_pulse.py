@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from kiosk_tasks.errors import Cancelled, ClaimLost, TimeLimit
@@ -29,13 +31,22 @@ def claimed(ledger: Ledger) -> Claim:
 
 
 @pytest.fixture
+def heart(ledger: Ledger) -> Iterator[Heart]:
+    one = Heart(ledger)
+    yield one
+    one.close()
+
+
+@pytest.fixture
 def report(ledger: Ledger, claimed: Claim) -> LedgerReporter:
     return LedgerReporter(ledger, Pulse(claimed, seconds=60))
 
 
-def test_lease_outlives_itself_while_the_run_lives(ledger: Ledger, claimed: Claim) -> None:
+def test_lease_outlives_itself_while_the_run_lives(
+    ledger: Ledger, heart: Heart, claimed: Claim
+) -> None:
     lost = LostJobs(ledger)
-    with Heart(ledger).beating(claimed, seconds=60) as pulse:
+    with heart.beating(claimed, seconds=60) as pulse:
         ends = lost.time() + 2.5 * LEASE_S
         while lost.time() < ends:
             assert lost.expired(1) == []
@@ -43,33 +54,34 @@ def test_lease_outlives_itself_while_the_run_lives(ledger: Ledger, claimed: Clai
     wait_for(lambda: lost.expired(1) == [claimed.job_id], limit_s=3 * LEASE_S)
 
 
-def test_heart_beats_again_for_the_next_job(ledger: Ledger, claimed: Claim, broker: Broker) -> None:
-    heart = Heart(ledger)
+def test_heart_beats_again_for_the_next_job(
+    ledger: Ledger, heart: Heart, claimed: Claim, broker: Broker
+) -> None:
     for _ in range(3):
         with heart.beating(claimed, seconds=60):
             broker.client.zadd(f"{broker.prefix}leases", {claimed.job_id: 1.0})
             wait_for(lambda: LostJobs(ledger).expired(1) == [], limit_s=3)
 
 
-def test_run_hears_that_its_job_was_cancelled(ledger: Ledger, claimed: Claim) -> None:
-    with Heart(ledger).beating(claimed, seconds=60) as pulse:
+def test_run_hears_that_its_job_was_cancelled(ledger: Ledger, heart: Heart, claimed: Claim) -> None:
+    with heart.beating(claimed, seconds=60) as pulse:
         ledger.finish(claimed.job_id, Status.CANCELLED, {})
         wait_for(lambda: pulse.error is not None, limit_s=2)
         with pytest.raises(Cancelled, match=claimed.job_id):
             pulse.check()
 
 
-def test_run_hears_that_another_has_its_job(ledger: Ledger, claimed: Claim) -> None:
-    with Heart(ledger).beating(claimed, seconds=60) as pulse:
+def test_run_hears_that_another_has_its_job(ledger: Ledger, heart: Heart, claimed: Claim) -> None:
+    with heart.beating(claimed, seconds=60) as pulse:
         assert ledger.claim(claimed.job_id, stage_index=0, redelivered=True)
         wait_for(lambda: pulse.error is not None, limit_s=2)
         with pytest.raises(ClaimLost):
             pulse.check()
 
 
-def test_run_that_takes_too_long(ledger: Ledger, claimed: Claim) -> None:
+def test_run_that_takes_too_long(heart: Heart, claimed: Claim) -> None:
     with (
-        Heart(ledger).beating(claimed, seconds=0) as pulse,
+        heart.beating(claimed, seconds=0) as pulse,
         pytest.raises(TimeLimit, match="Split the image"),
     ):
         pulse.check()

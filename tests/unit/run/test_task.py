@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -81,11 +81,13 @@ class Setting:
 
 
 @pytest.fixture
-def setting(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> Callable[[Act], Setting]:
+def setting(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Act], Setting]]:
     ledger = Ledger(broker.client, prefix=broker.prefix, expires_s=60)
     outside = fake_adapters(ledger=ledger)
     monkeypatch.setattr(boundary, "adapters", lambda: outside)
-    return lambda act: Setting(outside, act)
+    monkeypatch.setattr(boundary, "_LEDGER_AWAY_S", 0.0)
+    yield lambda act: Setting(outside, act)
+    outside.heart.close()
 
 
 def give(_value: Any, _ctx: Any) -> str:
