@@ -15,7 +15,7 @@ export UV_SYSTEM_CERTS ?= true
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fmt up bench docs model requirements clean
+.PHONY: help demo test faults check fmt up bench docs model requirements clean
 
 help: ## Print this map
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -28,6 +28,9 @@ test: $(VENV)/.dev ## Run all tests, with coverage
 	$(BIN)/python -m coverage run -m pytest
 	$(BIN)/python -m coverage combine -q
 	$(BIN)/python -m coverage report --skip-covered
+
+faults: $(VENV)/.dev ## Run the fault suite in its large size, about an hour; FAULTS=more options of it
+	$(BIN)/python -m pytest tests/faults --fault-size nightly $(FAULTS)
 
 check: $(VENV)/.dev ## Lint, format, types, layers
 	$(BIN)/ruff check .

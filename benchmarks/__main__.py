@@ -4,6 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import grpc_roundtrip, worker
+from benchmarks import grpc_roundtrip, ledger, worker
 
-sys.exit(max(worker.main(), grpc_roundtrip.main()))
+sys.exit(max(worker.main(), ledger.main(), grpc_roundtrip.main()))
