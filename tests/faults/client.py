@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from typing import Any
@@ -36,11 +36,18 @@ class Client:
         """Return another connection to the ledger, for another thread."""
         return make_ledger(self.settings)
 
-    def submit(self, job_type: str, *, job_id: str | None = None, **params: Any) -> str:
-        """Submit a job on the site's input; return its id."""
+    def submit(
+        self,
+        job_type: str,
+        *,
+        job_id: str | None = None,
+        options: Mapping[str, Any] | None = None,
+        **params: Any,
+    ) -> str:
+        """Submit a job on the site's input; return its id. options: Celery's, of the message."""
         task = getattr(import_module("kiosk_tasks"), job_type)
         fields = {"input_file_name": INPUT, **params}
-        return str(task.apply_async(kwargs=fields, task_id=job_id).id)
+        return str(task.apply_async(kwargs=fields, task_id=job_id, **options or {}).id)
 
     def close(self) -> None:
         self.ledger._redis.close()

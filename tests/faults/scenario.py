@@ -22,7 +22,7 @@ from tests.faults.watcher import Watcher
 __all__ = ["Scenario"]
 
 MAX_ATTEMPTS = 4
-_SETTLE_LIMIT_S = 30.0
+_SETTLE_LIMIT_S = 20.0
 
 
 class Scenario:
@@ -100,7 +100,7 @@ class Scenario:
         failed, cancelled: the jobs that must end so; all others must be done.
         """
         self.wait_ended(limit_s)
-        left = self._settle()
+        left, files = self._settle()
         self.watcher.stop()
         wrong = self._wrong_ends({**dict.fromkeys(cancelled, Status.CANCELLED)}, set(failed))
         outputs, twice = self._outputs()
@@ -108,7 +108,7 @@ class Scenario:
         wrong += [f"I2 {job} {what}" for job, what in self.watcher.moved.items()]
         wrong += outputs
         wrong += [f"I4 {key} holds {count} messages" for key, count in left.items()]
-        wrong += [f"I5 {path} is left behind" for path in self.site.leftovers()]
+        wrong += [f"I5 {path} is left behind" for path in files]
         wrong += [
             f"I6 {job} has {end.attempts} attempts"
             for job, end in self.watcher.ends.items()
@@ -127,12 +127,18 @@ class Scenario:
         """Stop watching; nothing happens if the scenario is finished."""
         self.watcher.stop()
 
-    def _settle(self) -> dict[str, int]:
-        """Wait until the broker holds nothing; return what it holds still."""
+    def _settle(self) -> tuple[dict[str, int], list[str]]:
+        """Wait until neither messages nor files are left; return what there is still.
+
+        The reaper removes what runs have left once all of them must be dead.
+        """
         end = time.monotonic() + _SETTLE_LIMIT_S
-        while (held := self.site.messages()) and time.monotonic() < end:
+        while True:
+            held = self.site.messages()
+            files = self.site.leftovers()
+            if not (held or files) or time.monotonic() > end:
+                return held, files
             time.sleep(0.1)
-        return held
 
     def _wrong_ends(self, wanted: dict[str, Status], failed: Collection[str]) -> list[str]:
         wrong = [f"I1 {job} is {self._status(job)}" for job in self.watcher.open_jobs()]
@@ -174,8 +180,8 @@ class Scenario:
         if job["job_type"] == "fault_model":
             text = f"{2 * job['number'] * 32 * 32:.1f} {job['number']}"
         else:
-            text = f"{self._checksum()} {job['number']}"
-        return hashlib.sha256(text.encode()).digest() * 64
+            text = f"{self._checksum(job.get('input_file_name', INPUT))} {job['number']}"
+        return hashlib.sha256(text.encode()).digest() * 64 * job.get("repeat", 1)
 
     def _golden_movie(self, job: dict[str, Any]) -> bytes:
         whole = hashlib.sha256()
@@ -184,8 +190,8 @@ class Scenario:
         text = f"{whole.hexdigest()} {job['number']}"
         return hashlib.sha256(text.encode()).digest() * 64
 
-    def _checksum(self) -> str:
-        return hashlib.sha256(self.site.bucket.get(INPUT)).hexdigest()
+    def _checksum(self, key: str = INPUT) -> str:
+        return hashlib.sha256(self.site.bucket.get(key)).hexdigest()
 
     def _row(self, twice: int) -> Row:
         ends = [end.status for end in self.watcher.ends.values()]

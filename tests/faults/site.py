@@ -6,11 +6,13 @@ import os
 import shutil
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import redis
 
-from kiosk_tasks.storage.local import LocalStorage
+from kiosk_tasks.ports import Storage
+from kiosk_tasks.storage import from_url
 from tests.faults.valkey import Valkey, free_port
 
 __all__ = ["INPUT", "QUEUE", "ROOT", "Site", "install_plugin", "new_site", "startup"]
@@ -20,7 +22,8 @@ INPUT = "uploads/input.bin"
 
 _HERE = Path(__file__).parent
 ROOT = _HERE.parents[1]
-_PLUGIN_TYPES = ("fault", "fault_model", "movie")
+_PLUGIN_TYPES = ("fault", "fault_model", "file", "movie")
+_HOURS_S = 6 * 3600.0
 _TIMINGS = {
     "KIOSK_LEASE": "4",
     "KIOSK_REAP_EVERY": "1",
@@ -46,9 +49,9 @@ class Site:
     def model_server_port(self) -> int:
         return int(self.env["KIOSK_MODEL_SERVER"].partition(":")[2])
 
-    @property
-    def bucket(self) -> LocalStorage:
-        return LocalStorage(self.folder / "bucket")
+    @cached_property
+    def bucket(self) -> Storage:
+        return from_url(self.env["KIOSK_BUCKET"])
 
     @property
     def plugin(self) -> Path:
@@ -100,7 +103,14 @@ class Site:
             return {key: count for key, count in found.items() if count}
 
     def leftovers(self) -> list[str]:
-        """Return files of no use to anyone: artifacts, scratch files, half-written objects."""
+        """Return files of no use to anyone: artifacts, scratch files, half-written objects.
+
+        Half-written objects cannot be seen in the bucket; they stay for hours, since a writer may
+        be slow. Only those count that the bucket would not remove even then.
+        """
+        for part in (self.folder / "bucket").rglob("*.part"):
+            os.utime(part, (0, 0))
+        self.bucket.remove_partials(_HOURS_S)
         folders = (self.folder / "workspace", self.scratch)
         files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
         files += (self.folder / "bucket").rglob("*.part")
