@@ -45,6 +45,16 @@ def test_f2_killed_children(begin: Begin, fleet: Fleet, size: Size) -> None:
     scenario.finish(limit_s=90, max_reruns=kills)
 
 
+def test_f2_scratch_of_a_killed_child(begin: Begin, fleet: Fleet) -> None:
+    """The worker lives on, for weeks perhaps: what its dead children left must not add up."""
+    (worker,) = fleet.want(1)
+    scenario = begin("F2", "SIGKILL a pool child that has files in scratch")
+    scenario.submit(3, act="die_once", scratch=True)
+    scenario.fault(3)
+    scenario.finish(limit_s=60, max_reruns=3)
+    assert worker.alive
+
+
 def test_f3_killed_workers(begin: Begin, fleet: Fleet, size: Size) -> None:
     fleet.want(2)
     scenario = begin("F3", "SIGKILL a whole worker")
@@ -103,7 +113,7 @@ def test_f5_told_to_stop(begin: Begin, fleet: Fleet, site: Site, size: Size) -> 
     fleet.want(2, Kind(children=1))
     for _ in range(size(3, 20)):
         victim = fleet.workers[0]
-        jobs = scenario.submit(4, seconds=4.0, steps=80)
+        jobs = scenario.submit(3, seconds=2.5, steps=50)
         scenario.wait_running(jobs, 2)
         victim.terminate()
         told = time.monotonic()

@@ -10,12 +10,14 @@ import hashlib
 import os
 import signal
 import time
+from contextlib import nullcontext
 from typing import Any, Literal
 
 from pydantic import Field
 
 from kiosk_tasks.errors import StorageUnavailable, UnusableImage
 from kiosk_tasks.job import Context, JobType, Params
+from kiosk_tasks.scratch import scratch_folder
 
 
 class FaultParams(Params):
@@ -23,6 +25,7 @@ class FaultParams(Params):
 
     number: makes its output its own.
     act: in the middle of its work; `die_once` and `flaky_once` only in its first run.
+    scratch: whether it keeps a file in the scratch folder meanwhile.
     """
 
     number: int = 0
@@ -31,6 +34,7 @@ class FaultParams(Params):
     ] = "ok"
     seconds: float = Field(0.03, ge=0)
     steps: int = Field(3, ge=1)
+    scratch: bool = False
 
 
 def download(_: None, ctx: Context[FaultParams]) -> str:
@@ -41,12 +45,15 @@ def download(_: None, ctx: Context[FaultParams]) -> str:
 
 def predict(checksum: str, ctx: Context[FaultParams]) -> str:
     """Work, step by step."""
-    steps = ctx.params.steps
-    for step in range(steps):
-        if step == steps // 2:
-            _act(ctx)
-        time.sleep(ctx.params.seconds / steps)
-        ctx.report.progress(step + 1, steps)
+    with scratch_folder(ctx.limits.scratch) if ctx.params.scratch else nullcontext() as folder:
+        if folder is not None:
+            (folder / "input").write_bytes(b"large")
+        steps = ctx.params.steps
+        for step in range(steps):
+            if step == steps // 2:
+                _act(ctx)
+            time.sleep(ctx.params.seconds / steps)
+            ctx.report.progress(step + 1, steps)
     return f"{checksum} {ctx.params.number}"
 
 
