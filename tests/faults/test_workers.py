@@ -171,7 +171,7 @@ def test_f19_worker_without_the_job_type(begin: Begin, fleet: Fleet, size: Size)
     """Celery discards messages of tasks it does not know; the jobs are sent again."""
     scenario = begin("F19", "a worker that does not know the job type")
     fleet.have(PLAIN, Kind(env={"PYTHONPATH": str(ROOT)}))
-    scenario.submit(size(30, 200), seconds=0.1)
+    scenario.submit(size(10, 200), seconds=0.1)
     scenario.fault()
     scenario.finish(limit_s=120, max_reruns=0)
     assert fleet.exits() == []
