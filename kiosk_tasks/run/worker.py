@@ -19,6 +19,8 @@ def connect() -> None:
     """Connect the handlers to Celery's signals."""
     signals.worker_init.connect(_share_memory)
     signals.worker_init.connect(_sweep_scratch)
+    # a child that starts takes the place of one that has ended, or was killed with files open
+    signals.worker_process_init.connect(_sweep_scratch)
     signals.worker_ready.connect(_say_ready)
     signals.after_setup_logger.connect(_hide_secrets)
     signals.after_setup_task_logger.connect(_hide_secrets)
