@@ -24,7 +24,9 @@ from tests.unit.imaging.zips import (
     zipped,
 )
 
-__all__ = ["DAMAGED", "HARMFUL", "MORE_HARMFUL", "SOUND", "Input", "lay_out"]
+__all__ = ["DAMAGED", "FOLDER", "HARMFUL", "MORE_HARMFUL", "SOUND", "Input", "lay_out"]
+
+FOLDER = "uploads/files/"
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Input:
 
     @property
     def key(self) -> str:
-        return f"uploads/files/{self.name}"
+        return FOLDER + self.name
 
     @property
     def job(self) -> dict[str, Any]:

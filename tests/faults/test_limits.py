@@ -14,7 +14,7 @@ import pytest
 from kiosk_tasks.ledger import Record
 from tests.faults.conftest import Begin
 from tests.faults.fleet import Fleet, Kind, Worker
-from tests.faults.hostile import DAMAGED, HARMFUL, MORE_HARMFUL, SOUND, lay_out
+from tests.faults.hostile import DAMAGED, FOLDER, HARMFUL, MORE_HARMFUL, SOUND, Input, lay_out
 from tests.faults.scenario import Scenario
 from tests.faults.site import Site
 
@@ -34,13 +34,25 @@ def worker(fleet: Fleet) -> Iterator[Worker]:
     """A worker that must be the same afterwards."""
     (one,) = fleet.have(STEADY)
     yield one
+    fleet.site.bucket.delete_all(FOLDER)
     assert fleet.exits() == []
 
 
-def test_f11_harmful_inputs(begin: Begin, worker: Worker, site: Site, size: Size) -> None:
-    scenario = begin("F11", "MemoryError, giant headers, bombs, traversal, pickles")
-    harmful = [*HARMFUL, *size([], MORE_HARMFUL)]
-    lay_out([*SOUND, *harmful], site.bucket)
+@pytest.mark.parametrize(
+    ("what", "harmful", "growth"),
+    [
+        ("MemoryError, giant headers, bombs, traversal, pickles", HARMFUL, 1.5),
+        # image files may have 16 MiB of metadata, which are read before they are refused
+        ("every other trap for the readers of images", MORE_HARMFUL, 1.75),
+    ],
+    ids=["harmful", "traps"],
+)
+def test_f11_harmful_inputs(
+    begin: Begin, worker: Worker, size: Size, what: str, harmful: list[Input], growth: float
+) -> None:
+    """growth: of a child's memory at its highest, over that after good jobs."""
+    scenario = begin("F11", what)
+    lay_out([*SOUND, *harmful], scenario.site.bucket)
     children = _warm_up(scenario, worker)
     memory = [_Memory(child) for child in children]
     bad = []
@@ -52,8 +64,8 @@ def test_f11_harmful_inputs(begin: Begin, worker: Worker, site: Site, size: Size
             scenario.submit(job_type="file", **sound.job)
     scenario.fault(len(bad))
     scenario.finish(failed=bad, max_reruns=0)
-    assert {child.pid for child in worker.children()} == {child.pid for child in children}
-    assert [one.peak for one in memory if one.peak > 1.5 * one.before] == []
+    assert worker.children() == children
+    assert max(one.peak / one.before for one in memory) < growth
     for job in bad:
         record = scenario.client.ledger.record(job)
         assert _seconds(record) < 5, record
@@ -63,14 +75,14 @@ def test_f11_harmful_inputs(begin: Begin, worker: Worker, site: Site, size: Size
 def test_f12_damaged_inputs(begin: Begin, worker: Worker, site: Site) -> None:
     scenario = begin("F12", "damaged files, NaN, no pixels, wrong axes")
     lay_out([*SOUND, *DAMAGED], site.bucket)
-    children = {child.pid for child in worker.children()}
+    children = worker.children()
     bad = []
     for one, sound in zip(DAMAGED, SOUND * len(DAMAGED), strict=False):
         bad += scenario.submit(job_type="file", original_name=one.name, **one.job)
         scenario.submit(job_type="file", **sound.job)
     scenario.fault(len(bad))
     scenario.finish(failed=bad, max_reruns=0)
-    assert {child.pid for child in worker.children()} == children
+    assert worker.children() == children
     for job in bad:
         record = scenario.client.ledger.record(job)
         assert (record.attempts, record.retries) == (1, 0)
@@ -84,18 +96,20 @@ def test_run_that_never_ends(begin: Begin, worker: Worker, size: Size, act: str)
     scenario = begin("limit", f"a run that {what[act]}")
     bad = []
     for _ in range(size(1, 10)):
-        given = {"number": len(scenario.jobs), "act": act}
+        given = {"number": len(scenario.jobs), "act": act, "scratch": True}
         bad.append(scenario.client.submit("fault", options=LIMITS_S, **given))
         scenario.accept(bad[-1], **given)
         scenario.submit(5, seconds=0.1)
     scenario.wait_running(bad, 1)
     scenario.fault(len(bad))
-    scenario.finish(limit_s=60, failed=bad, max_reruns=0, max_recovery_s=size(8, 60))
+    scenario.wait_ended(60)
+    scenario.wait(lambda: len(worker.children()) == STEADY.children, what="the pool is whole")
+    scenario.wait(lambda: not scenario.site.leftovers(), what="scratch is swept")
+    scenario.finish(failed=bad, max_reruns=0, max_recovery_s=size(8, 60))
     for job in bad:
         record = scenario.client.ledger.record(job)
         assert _seconds(record) < 8
         assert "took longer than" in _check_reason(record)
-    scenario.wait(lambda: len(worker.children()) == STEADY.children, what="the pool is whole")
 
 
 class _Memory:
