@@ -33,9 +33,9 @@ from kiosk_tasks.errors import (
 )
 from kiosk_tasks.job import Status, new_job
 from kiosk_tasks.jobs import find, job_types
-from kiosk_tasks.ledger import Record
+from kiosk_tasks.ledger import LostJobs, Record
 from kiosk_tasks.queues import in_flight, queue_lengths
-from kiosk_tasks.run.links import ADMIT
+from kiosk_tasks.run.links import ADMIT, lane_of
 from kiosk_tasks.run.local import run_local
 from kiosk_tasks.serving.launch import ModelServerProcess
 from kiosk_tasks.settings import PROTOCOL, Settings
@@ -527,6 +527,26 @@ def test_depth_first_and_small_messages_on_the_way(idle: tuple[Site, Client]) ->
         (length,) = queue_lengths(client.ledger._redis, ["cpu"], prefix=site.broker_prefix)
         assert (length.admitting, length.continuing) == (0, 1)
         assert len(list(site.workspace.list())) == 1
+
+
+def test_celery_beat_may_look_for_lost_jobs(idle: tuple[Site, Client]) -> None:
+    site, client = idle
+    (scheduled,) = client.app.conf.beat_schedule.values()
+    result = client.task("spy").delay(input_file_name="x")
+    client.ledger.scripts.client.delete(f"{site.broker_prefix}{lane_of('predict', ADMIT)}")
+    wait_for(lambda: age_of(client, result.id) > 2, what="it is no longer on its way")
+    with running_worker(site, "predict,reaper"):
+        client.app.send_task(scheduled["task"])
+        assert result.get(timeout=30)["output_file_name"] == "report"
+    assert client.record(result.id).fields["sent_again"] == "1"
+
+
+def age_of(client: Client, job_id: str) -> float:
+    """Seconds since the job was sent, by the broker's clock."""
+    lost = LostJobs(client.ledger)
+    (since,) = lost.since(lane_of("predict", ADMIT), [job_id])
+    assert since
+    return lost.time() - since
 
 
 def test_import_is_quick_and_light() -> None:
