@@ -181,7 +181,7 @@ class Scenario:
             text = f"{2 * job['number'] * 32 * 32:.1f} {job['number']}"
         else:
             text = f"{self._checksum(job.get('input_file_name', INPUT))} {job['number']}"
-        return hashlib.sha256(text.encode()).digest() * 64 * job.get("repeat", 1)
+        return hashlib.sha256(text.encode()).digest() * (64 * int(job.get("repeat", 1)))
 
     def _golden_movie(self, job: dict[str, Any]) -> bytes:
         whole = hashlib.sha256()

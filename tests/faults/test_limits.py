@@ -96,7 +96,7 @@ def test_run_that_never_ends(begin: Begin, worker: Worker, size: Size, act: str)
     scenario = begin("limit", f"a run that {what[act]}")
     bad = []
     for _ in range(size(1, 10)):
-        given = {"number": len(scenario.jobs), "act": act, "scratch": True}
+        given: dict[str, Any] = {"number": len(scenario.jobs), "act": act, "scratch": True}
         bad.append(scenario.client.submit("fault", options=LIMITS_S, **given))
         scenario.accept(bad[-1], **given)
         scenario.submit(5, seconds=0.1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from fault_job import FaultParams, output_of, predict, tell
 from pydantic import Field
@@ -29,13 +29,14 @@ class FileParams(FaultParams, ImageParams):
     repeat: int = Field(1, ge=1)
 
 
-def download(_: None, ctx: Context[FileParams]) -> str:
+def download(_: None, ctx: Context[Any]) -> str:
     """Fetch and read the input; return the checksum of its bytes."""
     tell("start", ctx)
     if ctx.params.kind == "image":
         plane = download_image(None, ctx).channel(ctx.params.channel).to("YX")
         check_pixels(plane.data, ctx.job.source.name)
-        return str(ctx.report.notes()["input"]["sha256"])
+        fetched: Any = ctx.report.notes()["input"]
+        return str(fetched["sha256"])
     with scratch_folder(ctx.limits.scratch) as folder:
         path = folder / "input"
         ctx.storage.download(ctx.job.source.input_file_name, path)
