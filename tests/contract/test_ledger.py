@@ -85,9 +85,11 @@ def test_submitted_once(ledger: Ledger) -> None:
 
 
 def test_every_key_has_the_prefix(ledger: Ledger, broker: Broker) -> None:
+    before = set(broker.client.scan_iter())
     ledger.submit(job(), lane=LANE)
-    others = [key for key in broker.client.scan_iter() if not key.startswith("test-")]
-    assert others == []
+    new = set(broker.client.scan_iter()) - before
+    assert new
+    assert all(key.startswith(broker.prefix) for key in new)
 
 
 def test_unknown_job(ledger: Ledger) -> None:
