@@ -25,7 +25,7 @@ demo: $(VENV)/.run ## Segment a real image through the queue; results in demo/
 
 test: $(VENV)/.dev ## Run all tests, with coverage
 	rm -f .coverage .coverage.*
-	$(BIN)/python -m coverage run -m pytest
+	$(BIN)/python -m tests
 	$(BIN)/python -m coverage combine -q
 	$(BIN)/python -m coverage report --skip-covered
 

@@ -14,7 +14,7 @@ from uuid import uuid4
 from kiosk_tasks.errors import Cancelled
 from kiosk_tasks.job import Job, Status, new_job
 from kiosk_tasks.jobs import find
-from kiosk_tasks.ledger import Record
+from kiosk_tasks.ledger import LostJobs, Record
 from kiosk_tasks.run.ending import end_badly
 from kiosk_tasks.run.links import plan_links
 from kiosk_tasks.run.reaper import Reaped, make_reaper
@@ -28,6 +28,7 @@ __all__ = [
     "forget_files",
     "newest",
     "reap",
+    "seconds_since_reaping",
     "status",
     "submit",
     "submit_file",
@@ -98,6 +99,11 @@ def reap(*, every_s: float | None = None) -> Reaped:
         return reaper.look()
     reaper.run(every_s)
     return Reaped()
+
+
+def seconds_since_reaping() -> float | None:
+    """Return how long ago lost jobs were last looked for, seconds; None if they never were."""
+    return LostJobs(adapters().ledger).seconds_since_look()
 
 
 def consumers() -> dict[str, int]:

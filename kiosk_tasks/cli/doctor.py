@@ -22,6 +22,8 @@ from kiosk_tasks.wiring import adapters
 
 __all__ = ["Finding", "examine"]
 
+_LATE_S = 60.0
+"""A reaper that has not looked for so long is taken for gone."""
 _WITHOUT_MEANING = ("INTERVAL", "EMPTY_QUEUE_TIMEOUT", "QUEUE", "CONSUMER_TYPE", "GRPC_BACKOFF")
 """The old Kiosk's settings that nothing reads: a worker no longer polls."""
 
@@ -66,10 +68,24 @@ def _broker(settings: Settings) -> list[Finding]:
                 Finding(True, f"broker {where} answers"),
                 *exposed,
                 *_workers(settings),
+                _reaper(settings),
                 *_persistence(client),
             ]
     except KioskError as exc:
         return [Finding(False, f"broker {where}: {exc}"), *exposed]
+
+
+def _reaper(settings: Settings) -> Finding:
+    try:
+        ago_s = service.seconds_since_reaping()
+    except KioskError as exc:
+        return Finding(False, f"ledger: {exc}")
+    if ago_s is not None and ago_s < max(_LATE_S, 4 * settings.reap_every_s):
+        return Finding(True, f"lost jobs were last looked for {ago_s:.0f} s ago")
+    when = "never" if ago_s is None else f"{ago_s:.0f} s ago"
+    return Finding(
+        False, f"lost jobs were last looked for: {when}; start `kiosk reap --every 15` somewhere."
+    )
 
 
 def _exposed(what: str, url: str) -> list[Finding]:

@@ -38,6 +38,17 @@ class LostJobs:
             seconds, micros = self._redis.time()
         return float(seconds) + micros / 1e6
 
+    def note_look(self) -> None:
+        """Note that a reaper has looked, for those who ask whether one does."""
+        with mapped_broker_errors():
+            self._redis.hset(self._key("reaper"), "looked_at", repr(self.time()))
+
+    def seconds_since_look(self) -> float | None:
+        """Return how long ago a reaper last looked, seconds; None if none ever did."""
+        with mapped_broker_errors():
+            looked_at: Any = self._redis.hget(self._key("reaper"), "looked_at")
+        return None if looked_at is None else self.time() - float(looked_at)
+
     def lanes(self) -> list[str]:
         """Return the broker's lists that a job has ever waited in."""
         with mapped_broker_errors():

@@ -100,7 +100,9 @@ class Reaper:
     def look(self) -> Reaped:
         """Look once. Raises BrokerUnavailable and StorageUnavailable."""
         taken, given_up = self._runs_that_died()
-        return Reaped(taken, self._messages_that_are_gone(), given_up, self._leftovers())
+        found = Reaped(taken, self._messages_that_are_gone(), given_up, self._leftovers())
+        self._lost.note_look()
+        return found
 
     def _runs_that_died(self) -> tuple[int, int]:
         taken = given_up = 0
