@@ -170,7 +170,7 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_disk_fails_one_job_and_the_next_one_runs(tiny_disk: Path, tmp_path: Path) -> None:
     small = tmp_path / "small.tif"
     tifffile.imwrite(small, tifffile.imread(NUCLEI)[:64, :64])
-    # A full disk may pass, so the job is tried again; what it has brought along takes space as long.
+    # A full disk may pass, so the job is tried again; what it brought along takes space as long.
     settings = {"KIOSK_BUCKET": tiny_disk.as_uri(), "KIOSK_MAX_RETRIES": "1"}
     shell = Shell(tmp_path / "home", settings)
     files = (NUCLEI, small)
