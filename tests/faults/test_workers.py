@@ -32,7 +32,7 @@ def test_f2_killed_children(begin: Begin, fleet: Fleet, size: Size) -> None:
     workers = fleet.want(2)
     scenario = begin("F2", "SIGKILL a pool child")
     chance = random.Random(2)
-    scenario.submit(size(100, 1500), seconds=0.25)
+    scenario.submit(size(100, 3000), seconds=0.25)
     kills = size(8, 200)
     pause_s = size(0.6, 0.7)
     while scenario.faults < kills and scenario.watcher.open_count():
