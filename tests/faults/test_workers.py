@@ -58,7 +58,7 @@ def test_f2_scratch_of_a_killed_child(begin: Begin, fleet: Fleet) -> None:
 def test_f3_killed_workers(begin: Begin, fleet: Fleet, size: Size) -> None:
     fleet.want(2)
     scenario = begin("F3", "SIGKILL a whole worker")
-    scenario.submit(size(100, 1000), seconds=0.3)
+    scenario.submit(size(100, 4000), seconds=0.3)
     for number in range(size(4, 100)):
         time.sleep(size(1.0, 3.0))  # the rhythm of the faults
         victim = fleet.workers[number % 2]
