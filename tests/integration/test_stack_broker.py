@@ -164,8 +164,10 @@ def test_failed_start_leaves_nothing(tmp_path: Path) -> None:
 def stack_in_another_process(home: Path) -> Iterator[subprocess.Popen[str]]:
     """Run a stack in a process of its own; ready when this yields."""
     script = f"""
+        import signal
         import sys
         from pathlib import Path
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # these tests may run under nohup
         sys.path[:0] = [{str(Path.cwd())!r}, {str(Path(__file__).parent)!r}]
         from test_stack_broker import small_stack
         with small_stack(Path(sys.argv[1])) as stack:
