@@ -77,6 +77,7 @@ broker_transport_options = {
 task_default_priority = ADMIT
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None
+broker_channel_error_retry = True  # a worker outlives a broker whose memory is full
 task_publish_retry_policy = {
     "max_retries": 5,
     "interval_start": 0,
