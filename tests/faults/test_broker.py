@@ -69,6 +69,25 @@ def test_f20_full_broker(begin: Begin, fleet: Fleet, site: Site, size: Size) -> 
     assert fleet.exits() == []
 
 
+def test_f20_full_when_a_message_is_taken(begin: Begin, fleet: Fleet, site: Site) -> None:
+    """The worker cannot note what it has taken: the message is gone, the worker lives."""
+    scenario = begin("F20", "broker's memory is full when a worker takes a message")
+    (worker,) = fleet.want(1)
+    worker.freeze()
+    scenario.submit(3)
+    with site.valkey.client() as broker:
+        broker.config_set("maxmemory", broker.info("memory")["used_memory"] // 2)
+        scenario.fault()
+        try:
+            worker.thaw()
+            said = "command not allowed when used memory"
+            scenario.wait(lambda: said in worker.log.read_text(), what="it cannot be noted")
+        finally:
+            broker.config_set("maxmemory", 0)
+    scenario.finish(limit_s=60, max_recovery_s=60)
+    assert fleet.exits() == []
+
+
 def _refusals(scenario: Scenario, count: int) -> list[KioskError]:
     errors = []
     for _ in range(count):
