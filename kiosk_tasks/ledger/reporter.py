@@ -12,7 +12,7 @@ from kiosk_tasks.errors import Cancelled, ClaimLost
 from kiosk_tasks.job import Status
 from kiosk_tasks.ledger.ledger import Ledger
 from kiosk_tasks.ledger.pulse import Pulse
-from kiosk_tasks.ledger.records import time_field
+from kiosk_tasks.ledger.records import Record, time_field
 from kiosk_tasks.ports import Fact
 
 __all__ = ["LedgerReporter"]
@@ -35,6 +35,7 @@ class LedgerReporter:
         self._ledger = ledger
         self._pulse = pulse
         self._claim = pulse.claim
+        self._known = dict(pulse.claim.record.fields)
         self._unwritten: dict[str, str] = {}
         self._last_write_s = float("-inf")
 
@@ -42,12 +43,12 @@ class LedgerReporter:
     def stage(self, name: str, status: str | None) -> Iterator[None]:
         """Enclose one stage: its status word before, its seconds after."""
         self.check()
-        if status:
+        if status and self._known["status"] != status:
             self._write({"status": str(status)})
         start = time.perf_counter()
         yield
         seconds = time.perf_counter() - start
-        self._unwritten[time_field(name)] = f"{seconds:.4f}"
+        self._keep({time_field(name): f"{seconds:.4f}"})
         log.info("stage job_id=%s stage=%s seconds=%.3f", self._claim.job_id, name, seconds)
 
     def check(self) -> None:
@@ -57,23 +58,29 @@ class LedgerReporter:
     def progress(self, done: int, total: int) -> None:
         """Record the percentage."""
         self.check()
-        self._unwritten["progress"] = str(100 * done // max(total, 1))
+        self._keep({"progress": str(100 * done // max(total, 1))})
         if time.monotonic() - self._last_write_s >= _MIN_INTERVAL_S:
             self._write({})
 
     def note(self, **facts: Fact) -> None:
         """Keep facts as `note:*` fields of the record."""
-        self._unwritten |= {f"note:{name}": json.dumps(value) for name, value in facts.items()}
+        self._keep({f"note:{name}": json.dumps(value) for name, value in facts.items()})
 
     def notes(self) -> dict[str, Fact]:
-        """Return the facts noted so far, and the seconds of the stages that are done."""
-        self._write({})
-        record = self._ledger.record(self._claim.job_id)
+        """Return the facts noted so far, and the seconds of the stages that are done.
+
+        Links before this one noted theirs before this run's claim was made: nothing need be asked.
+        """
+        record = Record(self._claim.job_id, self._known)
         return {**record.notes(), "seconds": dict(record.seconds())}
 
     def unwritten(self) -> dict[str, str]:
         """Return the fields that the record lacks, for the write that ends the run."""
         return dict(self._unwritten)
+
+    def _keep(self, fields: dict[str, str]) -> None:
+        self._unwritten |= fields
+        self._known |= fields
 
     def _write(self, fields: dict[str, str]) -> None:
         try:
@@ -82,5 +89,6 @@ class LedgerReporter:
             if self._ledger.record(self._claim.job_id).status is Status.CANCELLED:
                 raise Cancelled(f"job {self._claim.job_id} was cancelled.") from None
             raise
+        self._known |= fields
         self._unwritten.clear()
         self._last_write_s = time.monotonic()

@@ -11,7 +11,7 @@ from kiosk_tasks.fan_out import Child, Gathered, Outcome, child_id
 from kiosk_tasks.job import Status, new_job
 from kiosk_tasks.jobs import find
 from kiosk_tasks.ledger import Ledger, Record
-from kiosk_tasks.run.messages import submit
+from kiosk_tasks.run.messages import planned, submit
 
 __all__ = ["gather", "submit_children"]
 
@@ -34,9 +34,10 @@ def submit_children(
         new_job(find(child.type_name), child.fields, job_id=child_id(parent, number))
         for number, child in enumerate(children)
     ]
+    links = {name: planned(find(name)) for name in {job.type_name for job in jobs}}
     for job in jobs:
         check()
-        submit(app, ledger, job, parent=parent)
+        submit(app, ledger, job, parent=parent, links=links[job.type_name])
 
 
 def gather(ledger: Ledger, parent: str, keep: Any) -> Gathered:

@@ -64,8 +64,7 @@ def discard(storage: Storage, workspace: Workspace, job_id: str, *, output: bool
     """
     workspace.clear(job_id)
     if output:
-        for key in list(storage.list(output_folder(job_id))):
-            storage.delete(key)
+        storage.delete_all(output_folder(job_id))
 
 
 def resume(app: Celery, ledger: Ledger, job_id: str) -> Any:

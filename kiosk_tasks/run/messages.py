@@ -7,6 +7,7 @@ ledger. A chain of links ends at a stage that fans out; the rest is sent when th
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -27,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 def planned(job_type: JobType[Any]) -> tuple[Link, ...]:
-    """Return the job type's links under this process's settings."""
+    """Return the job type's links under this process's settings, which takes a millisecond."""
     settings = Settings.load()
     return plan_links(job_type, mode=settings.links, stage_queues=settings.stage_queues)
 
@@ -45,21 +46,29 @@ def reach(job_type: JobType[Any], start: int) -> int:
 
 
 def submit(
-    app: Celery, ledger: Ledger, job: Job, *, parent: str = "", mirror: str = "", **options: Any
+    app: Celery,
+    ledger: Ledger,
+    job: Job,
+    *,
+    parent: str = "",
+    mirror: str = "",
+    links: Sequence[Link] = (),
+    **options: Any,
 ) -> AsyncResult[Any]:
     """Write the job's record, then send its first link.
 
     In this order: a crash between the two leaves a record that is sent again, never a message that
     nobody accounts for. A job that is recorded already is not sent a second time.
     parent, mirror: as for `Ledger.submit`. options: as for `Task.apply_async`.
+    links: the job type's, where the caller has planned them already.
     """
-    first = link_at(find(job.type_name), 0)
+    links = links or planned(find(job.type_name))
     priority = ADMIT if options.get("priority", ADMIT) >= ADMIT else CONTINUE  # as kombu does
-    lane = lane_of(options.get("queue") or first.queue, priority)
+    lane = lane_of(options.get("queue") or links[0].queue, priority)
     if not ledger.submit(job, lane=lane, parent=parent, mirror=mirror):
         return app.AsyncResult(job.id)
     try:
-        sent = send(app, job.type_name, job.id, **options)
+        sent = send(app, job.type_name, job.id, links=links, **options)
     except OperationalError as exc:  # it is accepted all the same: the reaper sends it
         log.warning("not sent job_id=%s why=%s", job.id, exc)
         return app.AsyncResult(job.id)
@@ -73,14 +82,16 @@ def send(
     *,
     start: int = 0,
     artifact: str = "",
+    links: Sequence[Link] = (),
     **options: Any,
 ) -> AsyncResult[Any]:
     """Send a recorded job's links from a stage on; the last link's id and result are the job's.
 
     artifact: key of the value that the first of them gets, where it is not the job's first.
+    links: all of the job type's, where the caller has planned them already.
     """
     job_type = find(type_name)
-    links = [link for link in planned(job_type) if link.stop > start]
+    links = [link for link in links or planned(job_type) if link.stop > start]
     signatures = []
     for link in links:
         first = replace(link, start=max(start, link.start))

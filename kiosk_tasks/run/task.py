@@ -182,13 +182,13 @@ def _end_well(
     fields = {**report.unwritten(), **value, "progress": "100", "total_time": f"{seconds:.4f}"}
     if not finish(task.app, outside.ledger, claim.job_id, Status.DONE, fields, claim=claim):
         raise ClaimLost(f"another run has taken over job {claim.job_id}, or it has ended.")
-    if link_leaves_artifacts(claim.record):
+    if _has_artifact(claim.record):
         outside.workspace.clear(claim.job_id)
     log.info("done job_id=%s seconds=%.3f", claim.job_id, seconds)
     return value
 
 
-def link_leaves_artifacts(record: Record) -> bool:
+def _has_artifact(record: Record) -> bool:
     """Tell whether a link before this one has left something in the workspace."""
     return "artifact" in record.fields
 

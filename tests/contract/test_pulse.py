@@ -97,13 +97,14 @@ def test_reporter_writes_status_seconds_and_facts(
         assert ledger.record(claimed.job_id).status is Status.PREDICTING
     assert time_field("predict") == "prediction_time"
     notes = report.notes()
-    record = ledger.record(claimed.job_id)
+    with report.stage("upload", Status.SAVING):
+        record = ledger.record(claimed.job_id)
     assert float(record.fields["prediction_time"]) >= 0
     assert set(record.seconds()) == {"predict", "my own stage"}
     assert record.notes() == {"image": {"shape": [3, 4]}, "scale": 0.5}
     assert notes.pop("seconds") == record.seconds()
     assert notes == record.notes()
-    assert report.unwritten() == {}
+    assert set(report.unwritten()) == {"upload_time"}
 
 
 def test_next_status_takes_along_what_was_not_written(
@@ -114,6 +115,20 @@ def test_next_status_takes_along_what_was_not_written(
     with report.stage("predict", Status.PREDICTING):
         assert ledger.record(claimed.job_id).notes() == {"channel": 1}
     assert set(report.unwritten()) == {"prediction_time"}
+
+
+def test_next_link_knows_what_the_one_before_noted(
+    ledger: Ledger, claimed: Claim, report: LedgerReporter
+) -> None:
+    report.note(channel=1)
+    with report.stage("download", Status.STARTED):
+        assert ledger.record(claimed.job_id).notes() == {}  # the word stands there already
+    ledger.release(claimed, "next", lane="toy", stage_index=1, fields=report.unwritten())
+    later = ledger.claim(claimed.job_id, stage_index=1)
+    assert later
+    notes = LedgerReporter(ledger, Pulse(later, seconds=60)).notes()
+    assert notes["channel"] == 1
+    assert set(notes["seconds"]) == {"download"}
 
 
 def test_failing_stage_has_no_seconds(report: LedgerReporter) -> None:
