@@ -13,11 +13,11 @@ import logging
 import os
 import signal
 import sys
-import threading
 from collections.abc import Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import grpc
@@ -74,9 +74,10 @@ def serve(options: ServerOptions) -> int:
 
     Must run on the main thread, since it handles the signals.
     """
-    stop = threading.Event()
+    # Not an Event: a second signal while the first one's handler holds its lock would hang.
+    stops: SimpleQueue[int] = SimpleQueue()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda number, _frame: stops.put(number))
     tensorflow = load_tensorflow(
         intra_threads=options.intra_threads, inter_threads=options.inter_threads
     )
@@ -87,16 +88,18 @@ def serve(options: ServerOptions) -> int:
     repository = Repository(options.models, load, poll_s=options.poll_s)
     repository.start()
     try:
-        return 0 if stop.is_set() else _answer(options, repository, stop)
+        return _answer(options, repository, stops) if stops.empty() else 0
     finally:
         repository.stop()
+        for number in (signal.SIGTERM, signal.SIGINT):  # one more must not change the exit status
+            signal.signal(number, signal.SIG_IGN)
         _log.info("event=stop")
 
 
 def _answer(
-    options: ServerOptions, repository: Repository[ServedModel], stop: threading.Event
+    options: ServerOptions, repository: Repository[ServedModel], stops: SimpleQueue[int]
 ) -> int:
-    """Open the port and answer until `stop` is set or the parent is gone."""
+    """Open the port and answer until a signal is in `stops` or the parent is gone."""
     threads = ThreadPoolExecutor(options.limits.max_queued + _SPARE_THREADS, "grpc")
     # Without so_reuseport=0 a second server would silently share the port of the first.
     server = grpc.server(threads, options=(*UNLIMITED_MESSAGES, ("grpc.so_reuseport", 0)))
@@ -114,12 +117,21 @@ def _answer(
     _log.info("event=ready host=%s port=%d", options.host, port)
     if options.port_file is not None:
         _write_port(options.port_file, port)
-    while not stop.wait(1.0):
+    while not _arrives(stops, within_s=1.0):
         if options.parent_pid is not None and os.getppid() != options.parent_pid:
             _log.info("event=parent_gone")
             break
     server.stop(_GRACE_S).wait()
     return 0
+
+
+def _arrives(signals: SimpleQueue[int], *, within_s: float) -> bool:
+    """Wait for a signal; tell whether one came."""
+    try:
+        signals.get(timeout=within_s)
+    except Empty:
+        return False
+    return True
 
 
 def _write_port(file: Path, port: int) -> None:

@@ -57,7 +57,7 @@ class Supervisor:
         self._marker = secrets.token_hex(16)
         self._running: dict[str, Running] = {}
         self._stopping = threading.Event()
-        self._hurry = threading.Event()
+        self._hurries = False  # no Event: signal handlers set it, and may interrupt each other
         self._watchdog = Watchdog(self._marker, keep_open=keep_open)
 
     def start(self, parts: Sequence[Part]) -> None:
@@ -88,7 +88,7 @@ class Supervisor:
 
     def hurry(self) -> None:
         """Give no more grace to what is stopping."""
-        self._hurry.set()
+        self._hurries = True
 
     def stop(self) -> None:
         """Stop the parts, the last started first; what does not end in its grace is killed."""
@@ -97,7 +97,7 @@ class Supervisor:
             while self._running:
                 name, running = self._running.popitem()
                 self._tell(name, State.STOPPING)
-                running.stop(self._hurry.is_set)
+                running.stop(lambda: self._hurries)
                 self._watchdog.forget(running.pid)
                 self._tell(name, State.STOPPED)
         finally:

@@ -157,10 +157,10 @@ def test_a_command_that_is_not_understood_ends_with_2(
 
 @pytest.fixture
 def tiny_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 400 kB: the input fits, the result does not."""
+    """A file system of 700 kB: 230 of inputs fit, a result of 780 does not, one of 240 does."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=700k", "tmpfs", str(folder)]
     if sys.platform != "linux" or subprocess.run(mount, check=False).returncode:
         pytest.skip("mounting a small file system needs root on Linux")
     yield folder

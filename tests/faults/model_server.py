@@ -12,13 +12,13 @@ import json
 import random
 import signal
 import sys
-import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from subprocess import Popen
 from typing import Any
 
@@ -159,8 +159,8 @@ def _signature() -> Any:
 
 
 def _serve(folder: Path, port: int) -> None:
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    stops: SimpleQueue[int] = SimpleQueue()
+    signal.signal(signal.SIGTERM, lambda number, _frame: stops.put(number))
     repository: Any = _Repository(_Doubling(folder))
     server = grpc.server(ThreadPoolExecutor(32), options=(("grpc.so_reuseport", 0),))
     prediction = PredictionService(repository, Batcher(Limits(max_wait_s=0.0, max_runs=16)))
@@ -169,7 +169,7 @@ def _serve(folder: Path, port: int) -> None:
     server.add_insecure_port(f"127.0.0.1:{port}")
     server.start()
     (folder / "ready").touch()
-    stop.wait()
+    stops.get()
     server.stop(0).wait()
 
 
