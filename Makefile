@@ -56,7 +56,7 @@ model: $(VENV)/.dev ## Train, export and score the nuclear model; REAL=path to t
 
 requirements: $(UV) ## Pin all dependencies anew, with hashes
 	$(UV) pip compile -q --universal --generate-hashes --no-header --python-version 3.11 \
-		pyproject.toml --extra local --group dev --group docs -o requirements/dev.txt
+		pyproject.toml --extra local --extra evaluate --group dev --group docs -o requirements/dev.txt
 	$(UV) pip compile -q --universal --generate-hashes --no-header --python-version 3.11 \
 		pyproject.toml --extra local -c requirements/dev.txt -o requirements/run.txt
 	$(UV) pip compile -q --universal --generate-hashes --no-header --python-version 3.11 \

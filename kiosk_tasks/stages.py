@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from kiosk_tasks.imaging.limits import check_file_bytes
 from kiosk_tasks.imaging.tiling import Stitcher, iter_tiles
 from kiosk_tasks.imaging.values import Heads, Tiles
 from kiosk_tasks.job import Context, ImageParams, Model, Stage, Status
-from kiosk_tasks.outputs import archive, output_files, output_folder, stem_of
+from kiosk_tasks.outputs import OutputFile, output_files, output_folder, pack, stem_of
 from kiosk_tasks.ports import Signature
 from kiosk_tasks.scratch import scratch_folder
 
@@ -31,6 +31,7 @@ __all__ = [
     "grpc_predict",
     "run_stages",
     "served",
+    "store",
     "upload",
 ]
 
@@ -123,11 +124,20 @@ def upload(result: Any, ctx: Context[Any]) -> dict[str, str]:
 
     What an earlier run of the same job wrote stands: an output never changes once it can be seen.
     """
+    return store(output_files(result, stem_of(ctx.job.source.name)), ctx)
+
+
+def store(files: Iterable[OutputFile], ctx: Context[Any]) -> dict[str, str]:
+    """Do what `upload` does, for a stage that makes its files itself.
+
+    files: drawn one by one; those that are paths never lie in memory.
+    """
     stem = stem_of(ctx.job.source.name)
-    files = output_files(result, stem)
-    packed = archive(files, f"{stem}_job.json", _provenance(ctx))
     key = f"{output_folder(ctx.job.id)}{stem}.zip"
-    ctx.storage.put_new(key, packed)
+    with scratch_folder(ctx.limits.scratch) as folder:
+        packed = folder / "result.zip"
+        pack(files, f"{stem}_job.json", _provenance(ctx), packed)
+        ctx.storage.upload_new(key, packed)
     return {"output_file_name": key, "output_url": ctx.storage.url(key)}
 
 

@@ -12,7 +12,7 @@ from kiosk_tasks.imaging.image import Image
 from kiosk_tasks.imaging.labels import LabelImage
 from kiosk_tasks.imaging.tiling import TileLayout
 
-__all__ = ["Heads", "Scale", "Segmentation", "Tiles"]
+__all__ = ["Heads", "Scale", "Segmentation", "Segmentations", "Tiles"]
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,19 @@ class Heads:
 
 @dataclass(frozen=True, eq=False)
 class Segmentation:
-    """Cells, and the image they were found in: the same (Y, X)."""
+    """Cells, and the image they were found in: the same (Y, X).
+
+    part: which of a job's several label images this is ("batch_0_channel_1", "nuclear"); it is in
+        the names of its files.
+    """
 
     labels: LabelImage
     image: Image
+    part: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentations:
+    """The several label images of one job, each with a `part` of its own."""
+
+    parts: tuple[Segmentation, ...]

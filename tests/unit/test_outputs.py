@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
-import io
 import json
 import zipfile
+from pathlib import Path
 
 import pytest
 
 from kiosk_tasks.errors import InternalError
-from kiosk_tasks.outputs import OutputFile, archive, output_files, stem_of
+from kiosk_tasks.outputs import OutputFile, fetch_result, output_files, pack, stem_of
+from kiosk_tasks.storage.memory import MemoryStorage
 
 FILES = [OutputFile("a_labels.ome.tif", b"pixels"), OutputFile("a_cells.csv", b"")]
 
 
-def test_same_result_is_the_same_bytes() -> None:
-    assert archive(FILES, "a_job.json", {"b": 1, "a": "µ"}) == archive(
-        FILES, "a_job.json", {"a": "µ", "b": 1}
-    )
+def test_same_result_is_the_same_bytes(tmp_path: Path) -> None:
+    pixels = tmp_path / "pixels"
+    pixels.write_bytes(b"pixels")
+    one, other = tmp_path / "one.zip", tmp_path / "other.zip"
+    pack(FILES, "a_job.json", {"b": 1, "a": "µ"}, one)
+    pack([OutputFile(FILES[0].name, pixels), FILES[1]], "a_job.json", {"a": "µ", "b": 1}, other)
+    assert one.read_bytes() == other.read_bytes()
 
 
-def test_record_lists_what_is_beside_it() -> None:
-    with zipfile.ZipFile(io.BytesIO(archive(FILES, "a_job.json", {"a": "µ"}))) as packed:
+def test_a_result_comes_back_by_name(tmp_path: Path) -> None:
+    storage = MemoryStorage()
+    pack(FILES, "a_job.json", {}, tmp_path / "a.zip")
+    storage.upload("output/1/a.zip", tmp_path / "a.zip")
+    found = fetch_result(storage, "output/1/a.zip", tmp_path / "unpacked")
+    assert found["a_labels.ome.tif"].read_bytes() == b"pixels"
+    assert sorted(found) == ["a_cells.csv", "a_job.json", "a_labels.ome.tif"]
+    assert sorted(path.name for path in (tmp_path / "unpacked").iterdir()) == sorted(found)
+
+
+def test_record_lists_what_is_beside_it(tmp_path: Path) -> None:
+    pack(FILES, "a_job.json", {"a": "µ"}, tmp_path / "a.zip")
+    with zipfile.ZipFile(tmp_path / "a.zip") as packed:
         assert packed.testzip() is None
         assert packed.namelist() == ["a_labels.ome.tif", "a_cells.csv", "a_job.json"]
         assert {info.date_time[0] for info in packed.infolist()} == {1980}

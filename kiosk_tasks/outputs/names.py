@@ -1,0 +1,40 @@
+"""Keys in the bucket, and the names of results."""
+
+from __future__ import annotations
+
+import unicodedata
+from pathlib import PurePosixPath
+
+__all__ = ["output_folder", "parts_folder", "stem_of"]
+
+_LONGEST_STEM = 150
+_NO_LETTER = {"Cc", "Zl", "Zp"}
+"""Unicode's categories of what no key may hold: control characters and line breaks."""
+_IMAGES_AND_ARCHIVES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".zip", ".trk", ".trks")
+
+
+def output_folder(job_id: str) -> str:
+    """Return what the key of a job's one output begins with."""
+    return f"output/{job_id}/"
+
+
+def parts_folder(job_id: str) -> str:
+    """Return what keys begin with under which a job leaves inputs for its children.
+
+    What lies there goes when the job has ended.
+    """
+    return f"parts/{job_id}/"
+
+
+def stem_of(name: str) -> str:
+    """Return a file's name without the extensions of images: `a.ome.tif` gives `a`.
+
+    A stem is at most `_LONGEST_STEM` bytes, so that it fits a key and a file system; what breaks
+    lines becomes an underscore.
+    """
+    path = PurePosixPath(name)
+    if path.suffix.lower() in _IMAGES_AND_ARCHIVES:
+        path = path.with_suffix("")
+    stem = path.with_suffix("").name if path.suffix.lower() == ".ome" else path.name
+    plain = "".join("_" if unicodedata.category(c) in _NO_LETTER else c for c in stem)
+    return plain.encode(errors="replace")[:_LONGEST_STEM].decode(errors="ignore")

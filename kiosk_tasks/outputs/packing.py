@@ -1,0 +1,65 @@
+"""The one archive that a job leaves: written, and taken apart again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from kiosk_tasks.outputs.files import OutputFile
+from kiosk_tasks.ports import Storage
+
+__all__ = ["fetch_result", "pack"]
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+"""Time stamp of archive members: the same result is the same bytes, whenever it was made."""
+
+
+def pack(
+    files: Iterable[OutputFile], record_name: str, record: Mapping[str, Any], target: Path
+) -> None:
+    """Write a zip of the files and of the provenance record, which lists their checksums.
+
+    files: drawn one by one; none but the one at hand need be in memory.
+    Members are stored as they are: images are compressed already.
+    """
+    described: dict[str, Any] = {}
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+        for file in files:
+            described[file.name] = file.describe()
+            _add(archive, file)
+        whole = {**record, "outputs": described}
+        text = json.dumps(whole, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+        _add(archive, OutputFile(record_name, text.encode()))
+
+
+def fetch_result(storage: Storage, key: str, folder: Path) -> dict[str, Path]:
+    """Fetch a job's result and unpack it into a folder; return its files by name.
+
+    key: the job's `output_file_name`. Memory stays bounded. Raises MissingObject.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    packed = folder / ".result.zip"
+    storage.download(key, packed)
+    files = {}
+    with zipfile.ZipFile(packed) as archive:
+        for member in archive.infolist():
+            name = PurePosixPath(member.filename).name
+            files[name] = folder / name
+            with archive.open(member) as source, files[name].open("wb") as target:
+                shutil.copyfileobj(source, target)
+    packed.unlink()
+    return files
+
+
+def _add(archive: zipfile.ZipFile, file: OutputFile) -> None:
+    entry = zipfile.ZipInfo(file.name, _EPOCH)
+    if isinstance(file.data, bytes):
+        archive.writestr(entry, file.data)
+        return
+    entry.file_size = file.data.stat().st_size  # larger ones than 2 GiB must be announced
+    with file.data.open("rb") as source, archive.open(entry, "w") as target:
+        shutil.copyfileobj(source, target, 2**20)
