@@ -14,6 +14,7 @@ from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from kiosk_tasks.choices import Choices
 from kiosk_tasks.errors import InvalidParameter
 from kiosk_tasks.limits import Limits
 from kiosk_tasks.ports import Model, ModelServer, Reporter, Storage
@@ -126,6 +127,7 @@ class Context(Generic[P]):
     models: ModelServer
     report: Reporter
     limits: Limits = field(default_factory=Limits)
+    choices: Choices = field(default_factory=Choices)
 
 
 StageFunction = Callable[[Any, Context[Any]], Any]

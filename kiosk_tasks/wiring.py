@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from kiosk_tasks.choices import Choices
 from kiosk_tasks.job import Context, Job, Limits
 from kiosk_tasks.ledger import Heart, Ledger
 from kiosk_tasks.ports import ModelServer, Reporter, Storage
@@ -31,6 +32,7 @@ class Adapters:
     models: ModelServer
     ledger: Ledger
     limits: Limits
+    choices: Choices = field(default_factory=Choices)
     max_retries: int = 5
 
     @cached_property
@@ -80,6 +82,7 @@ def make_context(job: Job, report: Reporter, *, given: Adapters | None = None) -
         models=outside.models,
         report=report,
         limits=outside.limits,
+        choices=outside.choices,
     )
 
 
@@ -97,6 +100,7 @@ def _make(settings: Settings) -> Adapters:
         ),
         ledger=make_ledger(settings),
         max_retries=settings.max_retries,
+        choices=Choices(**{f.name: getattr(settings, f.name) for f in fields(Choices)}),
         limits=Limits(
             max_pixels=settings.max_pixels,
             max_batch=settings.max_batch,

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
+from kiosk_tasks.settings.choices import Choices
 from kiosk_tasks.settings.delivery import Delivery
 from kiosk_tasks.settings.errors import InvalidSetting
 from kiosk_tasks.settings.limits import Limits
@@ -27,7 +28,7 @@ __all__ = [
 ]
 
 
-class Settings(Delivery, Limits, Security, BaseSettings):
+class Settings(Choices, Delivery, Limits, Security, BaseSettings):
     """Settings of one process; frozen. The group that is named last comes first in the docs."""
 
     model_config = SettingsConfigDict(

@@ -1,0 +1,1 @@
+"""How good a result is, against a truth: cells, tracks, spots."""

@@ -1,0 +1,1 @@
+"""How models are asked for cells: shared by the job types that segment."""
