@@ -16,7 +16,7 @@ import psutil
 
 from kiosk_tasks.errors import StorageFull, StorageUnavailable
 
-__all__ = ["remove_stale_scratch", "scratch_folder"]
+__all__ = ["fetching_into", "remove_stale_scratch", "scratch_folder"]
 
 _NAME = re.compile(r"kiosk-(?P<pid>\d+)-(?P<started>\d+)-(?P<machine>[0-9a-f]{8})-")
 _SAME_START_S = 3  # a clock that is set right moves when processes seem to have started
@@ -37,6 +37,15 @@ def scratch_folder(parent: Path | None = None) -> Iterator[Path]:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def fetching_into(folder: Path) -> Iterator[None]:
+    """Enclose a download: the disk that it fills is the scratch folder's, not the bucket's."""
+    try:
+        yield
+    except StorageFull as exc:
+        raise _full(folder.parent) from exc
 
 
 def remove_stale_scratch(parent: Path | None = None) -> list[Path]:
@@ -72,8 +81,6 @@ def _made(place: Path) -> Path:
 def _full_disk_said(place: Path) -> Iterator[None]:
     try:
         yield
-    except StorageFull as exc:
-        raise _full(place) from exc
     except OSError as exc:
         if exc.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise

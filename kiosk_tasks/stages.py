@@ -21,7 +21,7 @@ from kiosk_tasks.imaging.values import Heads, Tiles
 from kiosk_tasks.job import Context, ImageParams, Model, Stage, Status
 from kiosk_tasks.outputs import OutputFile, output_files, output_folder, pack, stem_of
 from kiosk_tasks.ports import Signature
-from kiosk_tasks.scratch import scratch_folder
+from kiosk_tasks.scratch import fetching_into, scratch_folder
 
 __all__ = [
     "Predict",
@@ -64,7 +64,8 @@ def download(_: None, ctx: Context[ImageParams]) -> Image:
         path = folder / "input"
         size = ctx.storage.size(source.input_file_name)  # first: it might fill the disk
         check_file_bytes(source.name, size, max_bytes=ctx.limits.max_file_bytes)
-        ctx.storage.download(source.input_file_name, path)
+        with fetching_into(folder):
+            ctx.storage.download(source.input_file_name, path)
         ctx.report.note(
             input={
                 "name": source.name,

@@ -11,6 +11,7 @@ from typing import Any
 
 from kiosk_tasks.outputs.files import OutputFile
 from kiosk_tasks.ports import Storage
+from kiosk_tasks.scratch import fetching_into
 
 __all__ = ["fetch_result", "pack"]
 
@@ -43,7 +44,8 @@ def fetch_result(storage: Storage, key: str, folder: Path) -> dict[str, Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     packed = folder / ".result.zip"
-    storage.download(key, packed)
+    with fetching_into(folder):
+        storage.download(key, packed)
     files = {}
     with zipfile.ZipFile(packed) as archive:
         for member in archive.infolist():

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kiosk_tasks.errors import StorageFull, StorageUnavailable
-from kiosk_tasks.scratch import remove_stale_scratch, scratch_folder
+from kiosk_tasks.scratch import fetching_into, remove_stale_scratch, scratch_folder
 
 KILLED = """
 import os, signal, sys
@@ -58,16 +58,24 @@ def test_what_a_killed_process_left_is_swept(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_may_pass(tmp_path: Path) -> None:
-    for error in (OSError(errno.ENOSPC, "full"), StorageFull("the bucket says so.")):
-        with (
-            pytest.raises(StorageFull, match=r"Free some space.*KIOSK_SCRATCH") as caught,
-            scratch_folder(tmp_path),
-        ):
-            raise error
-        assert caught.value.retry
+    with (
+        pytest.raises(StorageFull, match=r"Free some space.*KIOSK_SCRATCH") as caught,
+        scratch_folder(tmp_path),
+    ):
+        raise OSError(errno.ENOSPC, "full")
+    assert caught.value.retry
     with pytest.raises(PermissionError), scratch_folder(tmp_path):
         raise PermissionError(errno.EACCES, "of something else")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_whose_disk_is_full(tmp_path: Path) -> None:
+    bucket = StorageFull("the bucket's disk is full.")
+    with scratch_folder(tmp_path) as folder:
+        with pytest.raises(StorageFull, match="KIOSK_SCRATCH"), fetching_into(folder):
+            raise bucket
+    with pytest.raises(StorageFull, match="the bucket's"), scratch_folder(tmp_path):
+        raise bucket
 
 
 def test_a_place_that_is_no_folder(tmp_path: Path) -> None:
