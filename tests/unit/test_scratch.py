@@ -71,9 +71,12 @@ def test_a_full_disk_may_pass(tmp_path: Path) -> None:
 
 def test_whose_disk_is_full(tmp_path: Path) -> None:
     bucket = StorageFull("the bucket's disk is full.")
-    with scratch_folder(tmp_path) as folder:
-        with pytest.raises(StorageFull, match="KIOSK_SCRATCH"), fetching_into(folder):
-            raise bucket
+    with (
+        pytest.raises(StorageFull, match="KIOSK_SCRATCH"),
+        scratch_folder(tmp_path) as folder,
+        fetching_into(folder),
+    ):
+        raise bucket
     with pytest.raises(StorageFull, match="the bucket's"), scratch_folder(tmp_path):
         raise bucket
 
