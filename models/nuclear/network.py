@@ -15,16 +15,23 @@ STRIDE = 2 ** (len(WIDTHS) - 1)  #: height and width must be multiples of this
 TOUCH_WEIGHT = 3.0  #: extra loss weight of pixels where two nuclei meet
 
 
-def build_network(widths: tuple[int, ...] = WIDTHS) -> keras.Model:
+def build_network(
+    widths: tuple[int, ...] = WIDTHS,
+    *,
+    channels: int = 1,
+    heads: int = 3,
+    name: str = "nuclear_segmentation",
+) -> keras.Model:
     """Build the network.
 
-    Input: (batch, Y, X, 1) float32, Y and X multiples of `STRIDE`.
-    Output: (batch, Y, X, 3) float32: inner distance, outer distance, logit of the foreground.
+    Input: (batch, Y, X, channels) float32, Y and X multiples of 2 ** (len(widths) - 1).
+    Output: (batch, Y, X, heads) float32; of the nuclear model inner distance, outer distance and
+    the logit of the foreground.
 
     The encoder-decoder with skips is that of Ronneberger et al. 2015; the residual blocks are those
     of He et al. 2016; the distance heads are those of Greenwald et al. 2022.
     """
-    image = keras.Input((None, None, 1), name="image")
+    image = keras.Input((None, None, channels), name="image")
     features = LocalContrast(name="local_contrast", dtype="float32")(image)
     skips = []
     for level, width in enumerate(widths):
@@ -38,8 +45,8 @@ def build_network(widths: tuple[int, ...] = WIDTHS) -> keras.Model:
         features = Double(name=f"up{level}_double")(features)
         features = layers.Concatenate()([features, skips[level]])
         features = _residual_block(features, widths[level], name=f"up{level}")
-    heads = layers.Conv2D(3, 1, name="heads", dtype="float32")(features)
-    return keras.Model(image, heads, name="nuclear_segmentation")
+    outputs = layers.Conv2D(heads, 1, name="heads", dtype="float32")(features)
+    return keras.Model(image, outputs, name=name)
 
 
 def heads_loss(truth: tf.Tensor, heads: tf.Tensor) -> tf.Tensor:
@@ -67,7 +74,7 @@ def heads_loss(truth: tf.Tensor, heads: tf.Tensor) -> tf.Tensor:
 
 @keras.saving.register_keras_serializable("kiosk_tasks")
 class LocalContrast(layers.Layer):
-    """Three views of a (batch, Y, X, 1) image as (batch, Y, X, 3).
+    """Three views of a (batch, Y, X, C) image as (batch, Y, X, 3 C).
 
     As it is; its logarithm, in which dim nuclei stand beside bright ones; and standardised by mean
     and deviation over about 64 px, in which they stand out of haze.
@@ -91,7 +98,7 @@ class LocalContrast(layers.Layer):
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Shape of the stacked views."""
-        return (*input_shape[:-1], 3)
+        return (*input_shape[:-1], 3 * (input_shape[-1] or 1))
 
 
 @keras.saving.register_keras_serializable("kiosk_tasks")
