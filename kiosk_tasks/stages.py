@@ -29,6 +29,7 @@ __all__ = [
     "check_job",
     "download",
     "grpc_predict",
+    "predictor",
     "run_stages",
     "served",
     "store",
@@ -103,13 +104,22 @@ def grpc_predict(model: Model, *, strategy: Strategy | None = None) -> Stage:
         signature = served(model, ctx)
         # Here, not in `check`: a newer version may have come since, and the record must be true.
         ctx.report.note(model={"name": signature.model, "version": signature.version})
-        session = _Session(signature, ctx)
-        return strategy(session.predict, tiles, ctx) if strategy else session.predict(tiles)
+        once = predictor(signature, ctx)
+        return strategy(once, tiles, ctx) if strategy else once(tiles)
 
     def check(ctx: Context[Any]) -> None:
         _input_name(served(model, ctx))
 
     return Stage("predict", predict, Status.PREDICTING, model=model, check=check)
+
+
+def predictor(signature: Signature, ctx: Context[Any], *, tell: bool = True) -> Predict:
+    """Return what sends tiles to a model and stitches what comes back, as often as it is called.
+
+    tell: whether it reports its progress, by the tiles of all calls.
+    Raises ModelMismatch if the model takes more than one input.
+    """
+    return _Session(signature, ctx, tell=tell).predict
 
 
 def served(model: Model, ctx: Context[Any]) -> Signature:
@@ -145,7 +155,8 @@ def store(files: Iterable[OutputFile], ctx: Context[Any]) -> dict[str, str]:
 class _Session:
     """The predictions of one job: progress counts the tiles of all of them."""
 
-    def __init__(self, signature: Signature, ctx: Context[Any]) -> None:
+    def __init__(self, signature: Signature, ctx: Context[Any], *, tell: bool) -> None:
+        self._tell = tell
         self._signature = signature
         self._input = _input_name(signature)
         self._ctx = ctx
@@ -161,7 +172,8 @@ class _Session:
             for name, stitcher in stitchers.items():
                 stitcher.add(reply[name])
             self._done += len(next(iter(reply.values())))
-            self._ctx.report.progress(self._done, self._total)
+            if self._tell:
+                self._ctx.report.progress(self._done, self._total)
         planes = {name: stitcher.plane() for name, stitcher in stitchers.items()}
         return Heads(planes=planes, scale=tiles.scale, image=tiles.image)
 

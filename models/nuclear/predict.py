@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from kiosk_tasks.imaging.intensity import normalise_percentiles
 from kiosk_tasks.imaging.labels import Labels, WatershedParams, deep_watershed, resize_labels
 from kiosk_tasks.imaging.scale import resize
-from kiosk_tasks.jobs.predict import NUCLEI
+from kiosk_tasks.segmenting.labelling import NUCLEI
 
 __all__ = ["Heads", "Recipe", "Segmenter"]
 

@@ -15,11 +15,15 @@ from kiosk_tasks.imaging.image import Image
 from kiosk_tasks.imaging.labels import Labels
 from kiosk_tasks.imaging.tiling import TileLayout
 from kiosk_tasks.job import Context, Limits, new_job
-from kiosk_tasks.jobs.predict import job_type, postprocess, preprocess
+from kiosk_tasks.jobs.predict import job_type
 from kiosk_tasks.run.local import MemoryReporter
+from kiosk_tasks.segmenting.cells import cell_model, to_image
+from kiosk_tasks.segmenting.labelling import label_cells
+from kiosk_tasks.segmenting.models import prepare
+from kiosk_tasks.segmenting.sizing import find_scale
 from kiosk_tasks.serving.client import TensorFlowServing
 from kiosk_tasks.serving.launch import ModelServerProcess
-from kiosk_tasks.stages import run_stages
+from kiosk_tasks.stages import predictor, served
 from kiosk_tasks.storage.memory import MemoryStorage
 
 SAMPLE = Path(__file__).parents[2] / "samples" / "nuclei_512.tif"
@@ -48,13 +52,16 @@ def test_tiles_give_the_cells_of_the_untiled_run(bundled_model: TensorFlowServin
     ctx = Context(
         job, job.params, MemoryStorage(), bundled_model, MemoryReporter(), Limits(max_batch=4)
     )
-    predict = job_type.steps[2:3]
-    tiles = preprocess(mosaic(), ctx)
+    image, cells = mosaic(), cell_model(ctx)
+    signature = served(cells.model, ctx)
+    predict = predictor(signature, ctx)
+    tiles = prepare(image, find_scale(image, ctx, cells=cells), cells=cells, signature=signature)
     assert len(tiles.layout) > 9
     untiled = replace(tiles, layout=TileLayout((SIDE, SIDE), SIDE, 0))
 
     cut, whole = (
-        postprocess(run_stages(predict, value, ctx), ctx).labels.data for value in (tiles, untiled)
+        to_image(label_cells(predict(value), cells.postprocess), image, ctx)
+        for value in (tiles, untiled)
     )
 
     total = int(whole.max())

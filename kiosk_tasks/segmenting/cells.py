@@ -1,0 +1,70 @@
+"""Ask a model for the cells of planes: what a job type needs that segments images or frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from kiosk_tasks.imaging.image import Image
+from kiosk_tasks.imaging.labels import Labels, relabel, remove_small, resize_labels
+from kiosk_tasks.imaging.values import Scale
+from kiosk_tasks.job import Context
+from kiosk_tasks.ports import Signature
+from kiosk_tasks.segmenting.labelling import label_cells
+from kiosk_tasks.segmenting.models import CellModel, asked, cell_model, prepare
+from kiosk_tasks.segmenting.sizing import find_scale
+from kiosk_tasks.stages import Predict, predictor, served
+
+__all__ = ["CellModel", "cell_model", "find_scale", "segment_planes", "to_image"]
+
+MIN_AREA = 15  # px²; smaller objects are no cells, where the job type does not ask
+
+
+def to_image(labels: Labels, image: Image, ctx: Context[Any]) -> Labels:
+    """Bring cells to the size of the user's image, drop small ones, and number them 1..n.
+
+    labels: (Y, X) int32 at the model's pixel size. image: axes "YX".
+    """
+    labels = resize_labels(labels, image.data.shape)
+    least = asked(ctx, "min_size")
+    return relabel(remove_small(labels, min_area=MIN_AREA if least is None else least))
+
+
+def segment_planes(
+    planes: Iterable[Image],
+    ctx: Context[Any],
+    *,
+    cells: CellModel,
+    scale: Scale,
+    total: int | None = None,
+) -> Iterator[Labels]:
+    """Yield the cells of each plane, one plane in memory at a time.
+
+    planes: axes "YX" each, drawn lazily; a plane of one value has no cells.
+    scale: of all planes, from `find_scale`.
+    total: how many planes there are; with it, progress is reported here, by planes.
+    Yields (Y, X) int32 at the plane's size; 0 is background, cells are 1..n in each plane anew.
+    """
+    signature = served(cells.model, ctx)
+    predict = predictor(signature, ctx, tell=False)
+    for done, plane in enumerate(planes, start=1):
+        ctx.report.check()
+        yield _segment(plane, scale, ctx, cells, signature, predict)
+        if total is not None:
+            ctx.report.progress(done, total)
+
+
+def _segment(
+    plane: Image,
+    scale: Scale,
+    ctx: Context[Any],
+    cells: CellModel,
+    signature: Signature,
+    predict: Predict,
+) -> Labels:
+    if plane.data.min() == plane.data.max():
+        return np.zeros(plane.data.shape, np.int32)
+    heads = predict(prepare(plane, scale, cells=cells, signature=signature))
+    return to_image(label_cells(heads, cells.postprocess), plane, ctx)
