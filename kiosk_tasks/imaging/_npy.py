@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from math import prod
 from typing import IO, Any
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from kiosk_tasks.errors import UnreadableArchive
 from kiosk_tasks.imaging.limits import ImageLimits
 
-__all__ = ["read_npy"]
+__all__ = ["NpyHeader", "npy_start", "read_npy", "read_npy_header"]
 
 _HEADER = re.compile(
     r"\{'descr': '(?P<kind>[<>|=][biuf]\d{1,2})', 'fortran_order': (?P<fortran>True|False), "
@@ -23,20 +24,41 @@ _LONGEST_HEADER = 4096
 _CHUNK_BYTES = 2**20
 
 
-def read_npy(stream: IO[bytes], size_bytes: int, *, name: str, limits: ImageLimits) -> NDArray[Any]:
-    """Read an array of at least (Y, X, C), whatever is before that being planes.
+@dataclass(frozen=True)
+class NpyHeader:
+    """What an array's file says of itself: the type of its elements, their order, its shape."""
 
-    stream: at the start of the array's file. size_bytes: of that file.
+    kind: np.dtype[Any]
+    fortran: bool
+    shape: tuple[int, ...]
+    header_bytes: int  #: the elements begin after that many
+
+
+def read_npy_header(
+    stream: IO[bytes], size_bytes: int, *, name: str, limits: ImageLimits
+) -> NpyHeader:
+    """Read the header of an array of at least (Y, X, C), whatever is before that being planes.
+
+    stream: at the start of the array's file. size_bytes: of that file; it must be what is claimed.
     Raises UnreadableArchive, ImageTooLarge.
     """
-    kind, fortran, shape, header_bytes = _read_header(stream, name)
-    if len(shape) < 3 or 0 in shape:
-        raise _unreadable(name, f"its shape is {shape}")
-    *planes, height, width, channels = shape
-    limits.check(name, (height, width), planes=prod(planes) * channels, pixel_bytes=kind.itemsize)
+    header = _read_header(stream, name)
+    if len(header.shape) < 3 or 0 in header.shape:
+        raise _unreadable(name, f"its shape is {header.shape}")
+    *planes, height, width, channels = header.shape
+    pixel_bytes = header.kind.itemsize
+    limits.check(name, (height, width), planes=prod(planes) * channels, pixel_bytes=pixel_bytes)
+    wanted, there = prod(header.shape) * pixel_bytes, size_bytes - header.header_bytes
+    if there != wanted:
+        raise _unreadable(name, f"{wanted} bytes should follow, but {there} do")
+    return header
+
+
+def read_npy(stream: IO[bytes], size_bytes: int, *, name: str, limits: ImageLimits) -> NDArray[Any]:
+    """Read an array as `read_npy_header` describes it, whole."""
+    header = read_npy_header(stream, size_bytes, name=name, limits=limits)
+    kind, fortran, shape = header.kind, header.fortran, header.shape
     wanted = prod(shape) * kind.itemsize
-    if size_bytes - header_bytes != wanted:
-        raise _unreadable(name, f"{wanted} bytes should follow, but {size_bytes - header_bytes} do")
     content = np.empty(wanted, np.uint8)
     view, done = content.data, 0
     while done < wanted:
@@ -50,7 +72,14 @@ def read_npy(stream: IO[bytes], size_bytes: int, *, name: str, limits: ImageLimi
     return native.astype(kind.newbyteorder("="), copy=False)
 
 
-def _read_header(stream: IO[bytes], name: str) -> tuple[np.dtype[Any], bool, tuple[int, ...], int]:
+def npy_start(kind: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+    """Return what comes before the elements in the file of a C-ordered array, padded to 64."""
+    text = f"{{'descr': '{kind.str}', 'fortran_order': False, 'shape': {shape}, }}"
+    padded = text.ljust(-(-(len(text) + 11) // 64) * 64 - 11) + "\n"
+    return b"\x93NUMPY\1\0" + len(padded).to_bytes(2, "little") + padded.encode("latin1")
+
+
+def _read_header(stream: IO[bytes], name: str) -> NpyHeader:
     start = stream.read(8)
     if len(start) < 8 or not start.startswith(b"\x93NUMPY") or start[6] not in _LENGTH_BYTES:
         raise _unreadable(name, "it does not start as one")
@@ -69,7 +98,7 @@ def _read_header(stream: IO[bytes], name: str) -> tuple[np.dtype[Any], bool, tup
     if not all(numbers[:-1]) or any(len(number) > 18 for number in numbers):
         raise _unreadable(name, "its shape is none")
     shape = tuple(int(number) for number in numbers if number)
-    return kind, match["fortran"] == "True", shape, 8 + length_bytes + length
+    return NpyHeader(kind, match["fortran"] == "True", shape, 8 + length_bytes + length)
 
 
 def _unreadable(name: str, fact: str) -> UnreadableArchive:

@@ -7,7 +7,7 @@ from fractions import Fraction
 from math import prod
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,7 +63,7 @@ class TiffImage:
             self._file.close()
             raise
 
-    def __enter__(self) -> TiffImage:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -73,6 +73,11 @@ class TiffImage:
         trace: TracebackType | None,
     ) -> None:
         self._file.close()
+
+    @property
+    def alpha(self) -> int:
+        """How many samples of a pixel say how opaque it is; they come last."""
+        return sum(sample in _ALPHA for sample in self._page.extrasamples)
 
     def plane_size(self, axes: str | None) -> tuple[int, int]:
         """Return (Y, X), px, by the person's axes where they fit, else by the file's."""
@@ -109,7 +114,9 @@ class TiffImage:
 
     def pixels(self) -> NDArray[Any]:
         """Decode; shape as `shape`, dtype as in the file, dark is low."""
-        pixels: NDArray[Any] = self._series.asarray(maxworkers=1)
+        return self._upright(self._series.asarray(maxworkers=1))
+
+    def _upright(self, pixels: NDArray[Any]) -> NDArray[Any]:
         if self._page.photometric == PHOTOMETRIC.SEPARATED:
             raise UnreadableImage(f"{self._name} has CMYK colours; save it as RGB or grey.")
         if self._page.photometric == PHOTOMETRIC.MINISWHITE and pixels.dtype.kind == "u":
@@ -121,8 +128,8 @@ class TiffImage:
         found = self._series.axes
         colour = self._page.photometric in _COLOUR
         samples = found.find("S")
-        if samples >= 0 and (alpha := sum(s in _ALPHA for s in self._page.extrasamples)):
-            kept = range(pixels.shape[samples] - alpha)
+        if samples >= 0 and self.alpha:
+            kept = range(pixels.shape[samples] - self.alpha)
             pixels = pixels.take(kept, axis=samples)
         if samples >= 0 and colour and pixels.shape[samples] > 3:
             pixels = pixels.take(range(3), axis=samples)

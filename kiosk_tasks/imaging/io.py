@@ -16,7 +16,7 @@ from kiosk_tasks.imaging._tiff_write import write_labels
 from kiosk_tasks.imaging.image import Image
 from kiosk_tasks.imaging.limits import ImageLimits, check_file_bytes
 
-__all__ = ["is_image_file", "read", "write_labels"]
+__all__ = ["check_size", "is_image_file", "is_tiff", "read", "refusing_damage", "write_labels"]
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -60,8 +60,8 @@ def read(
     InvalidAxes (the file does not say what its axes are, or `axes` does not fit), OutOfMemory.
     """
     check_file_bytes(name, path.stat().st_size, max_bytes=limits.max_bytes)
-    with _refusing_damage(name), _open(path, name, limits) as file:
-        _check_size(file, axes, name, limits)
+    with refusing_damage(name), _open(path, name, limits) as file:
+        check_size(file, axes, name, limits)
         pixels = file.pixels()
         if np.issubdtype(pixels.dtype, np.complexfloating):
             raise UnreadableImage(
@@ -76,6 +76,12 @@ def is_image_file(path: Path) -> bool:
     """Tell by its first bytes whether a file is of a kind that `read` takes."""
     with path.open("rb") as file:
         return file.read(8).startswith((*_TIFF, _PNG, _JPEG))
+
+
+def is_tiff(path: Path) -> bool:
+    """Tell by its first bytes whether a file is a TIFF, OME and BigTIFF among them."""
+    with path.open("rb") as file:
+        return file.read(4) in _TIFF
 
 
 def _open(path: Path, name: str, limits: ImageLimits) -> TiffImage | RasterFile:
@@ -94,7 +100,7 @@ def _open(path: Path, name: str, limits: ImageLimits) -> TiffImage | RasterFile:
     )
 
 
-def _check_size(
+def check_size(
     file: TiffImage | RasterFile, axes: str | None, name: str, limits: ImageLimits
 ) -> None:
     """Refuse what is empty, too large, or larger than its bytes can hold, before decoding."""
@@ -107,7 +113,7 @@ def _check_size(
 
 
 @contextmanager
-def _refusing_damage(name: str) -> Iterator[None]:
+def refusing_damage(name: str) -> Iterator[None]:
     """Turn whatever a decoder raises over damaged bytes into one sentence."""
     try:
         yield

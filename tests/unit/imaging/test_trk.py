@@ -15,7 +15,7 @@ import pytest
 
 from kiosk_tasks.errors import ArchiveTooLarge, ImageTooLarge, UnreadableArchive
 from kiosk_tasks.imaging.limits import ArchiveLimits, ImageLimits
-from kiosk_tasks.imaging.trk import TrackedMovie, read_trk
+from kiosk_tasks.imaging.trk import TrackedMovie, TrkWriter, read_trk
 from tests.unit.imaging.zips import npy, npy_header, tarred, trk_files
 
 FILES = trk_files()
@@ -144,3 +144,38 @@ def test_lineage_of_real_length(tmp_path: Path) -> None:
     track = {"label": 1, "frames": list(range(500)), "daughters": [], "capped": True}
     lineage = json.dumps({str(n): track for n in range(200)}).encode()
     assert len(load(tmp_path, tarred({**FILES, "lineage.json": lineage})).lineages[0]) == 200
+
+
+def test_what_is_written_frame_by_frame_is_read_back(tmp_path: Path) -> None:
+    raw = np.arange(7 * 33 * 21, dtype=np.uint16).reshape(7, 33, 21)
+    tracked = (raw % 5).astype(np.int32)
+    lineage = {"1": {"label": 1, "frames": [0, 1], "parent": None}}
+    contents = []
+    for name in ("one.trk", "two.trk"):
+        path = tmp_path / name
+        shape = (7, 33, 21)
+        with TrkWriter(path, shape, raw=raw.dtype, tracked=tracked.dtype) as writer:
+            for frame, labels in zip(raw, tracked, strict=True):
+                writer.add(frame, labels)
+            writer.finish(lineage)
+        contents.append(path.read_bytes())
+        movie = read_trk(path, name=name)
+        np.testing.assert_array_equal(movie.raw[..., 0], raw)
+        np.testing.assert_array_equal(movie.tracked[..., 0], tracked)
+        assert movie.lineages == (lineage,)
+    assert contents[0] == contents[1]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["one.trk", "two.trk"]
+    with tarfile.open(tmp_path / "one.trk", "r:gz") as tar:  # as other programs open it
+        assert tar.getnames() == ["raw.npy", "tracked.npy", "lineage.json"]
+        array = tar.extractfile("raw.npy")
+        assert array is not None
+        np.testing.assert_array_equal(np.load(io.BytesIO(array.read()))[..., 0], raw)
+
+
+def test_a_movie_that_lacks_frames_is_not_written(tmp_path: Path) -> None:
+    kind = np.dtype(np.uint8)
+    with TrkWriter(tmp_path / "a.trk", (2, 4, 4), raw=kind, tracked=kind) as writer:
+        writer.add(np.zeros((4, 4)), np.zeros((4, 4)))
+        with pytest.raises(ValueError, match="1 frames"):
+            writer.finish({})
+    assert list(tmp_path.iterdir()) == []
