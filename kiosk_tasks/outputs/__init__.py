@@ -1,6 +1,7 @@
 """What a finished job leaves: files made of its result, packed into one archive."""
 
 from kiosk_tasks.outputs import segmentation as _segmentation  # noqa: F401  # registers its files
+from kiosk_tasks.outputs import spots as _spots  # noqa: F401  # registers its files
 from kiosk_tasks.outputs.files import OutputFile, output_files
 from kiosk_tasks.outputs.names import output_folder, parts_folder, stem_of
 from kiosk_tasks.outputs.packing import fetch_result, pack

@@ -1,0 +1,141 @@
+"""Spots: bright points of about one width, found without a model.
+
+Lindeberg 1998, International Journal of Computer Vision 30:79, "Feature detection with automatic
+scale selection": a bright blob is a maximum of the negated, scale-normalised Laplacian of the
+Gaussian-smoothed image (LoG). What is new here is only where the threshold comes from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kiosk_tasks.imaging.spot_response import local_maxima, noise_sd, spot_response, texture_sd
+
+__all__ = ["FWHM_PER_SIGMA", "SpotParams", "Spots", "find_spots", "measure_spots"]
+
+Points = NDArray[np.float64]
+
+FWHM_PER_SIGMA = float(np.sqrt(8 * np.log(2)))
+"""Full width at half maximum of a Gaussian over its sigma, 2.355."""
+
+
+@dataclass(frozen=True)
+class SpotParams:
+    """How `find_spots` looks for spots.
+
+    Both factors were chosen on simulated images (`benchmarks/spots.py`): with them an image without
+    spots gives none or few, and so does an uneven background.
+    """
+
+    diameter: float = 3.0  #: full width of a spot at half its height, px
+    sensitivity: float = 1.0  #: both factors below are divided by it
+    texture_factor: float = 5.0  #: least height over the local texture of the response
+    noise_factor: float = 4.5  #: least height over what the camera's noise makes of the response
+
+    @property
+    def sigma(self) -> float:
+        """Standard deviation of a Gaussian spot of that diameter, px."""
+        return self.diameter / FWHM_PER_SIGMA
+
+
+DEFAULT_PARAMS = SpotParams()
+
+
+@dataclass(frozen=True, eq=False)
+class Spots:
+    """Spots of one plane, from the top to the bottom; each column has (n, …) float64.
+
+    positions: (n, 2), (y, x), px; (0, 0) is the centre of the first pixel.
+    intensity: height over the surroundings, in the image's unit: that of a Gaussian spot of the
+        diameter that was asked for with the same response.
+    snr: response over the spread of the response around it, where no spot is.
+    """
+
+    positions: Points
+    intensity: NDArray[np.float64]
+    snr: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        """Return how many spots there are."""
+        return len(self.positions)
+
+
+def find_spots(plane: NDArray[Any], *, params: SpotParams = DEFAULT_PARAMS) -> Spots:
+    """Find bright spots: maxima of the LoG response that stand out of noise and texture.
+
+    plane: (Y, X), any real dtype, finite. A plane of one value has no spots.
+    A maximum must be higher than `noise_factor` times the spread that white camera noise would
+    give the response, and than `texture_factor` times the spread that the response has around it:
+    the first keeps an even image quiet, the second a textured one. Single pixels that outshine all
+    their neighbours (hot pixels) are no spots.
+    Positions are refined to fractions of a pixel by a parabola through three pixels each way.
+    Memory besides the plane: 4 bytes a pixel, and some megabytes.
+    """
+    response = spot_response(plane, params.sigma)
+    if response is None:
+        return _none()
+    noise, texture = noise_sd(response), texture_sd(response)
+    least = max(params.noise_factor / params.sensitivity * noise, response.rounding)
+    peaks = local_maxima(response.values, above=least)
+    spread = texture.at(peaks)
+    values = response.values[peaks[:, 0], peaks[:, 1]]
+    kept = values > params.texture_factor / params.sensitivity * spread
+    peaks, values, spread = peaks[kept], values[kept], spread[kept]
+    return Spots(
+        positions=_refined(response.values, peaks),
+        intensity=values.astype(np.float64) * response.height_per_response,
+        snr=values / np.maximum(np.maximum(spread, noise), response.rounding),
+    )
+
+
+def measure_spots(
+    plane: NDArray[Any], positions: Points, *, params: SpotParams = DEFAULT_PARAMS
+) -> Spots:
+    """Measure spots that something else has found, as `find_spots` measures its own.
+
+    plane: (Y, X), any real dtype, finite. positions: (n, 2), (y, x), px.
+    Intensity and signal-to-noise are read at the pixel next to each position; they are below 0
+    where the plane has a dip there.
+    """
+    response = spot_response(plane, params.sigma)
+    if response is None or not len(positions):
+        zeros = np.zeros(len(positions))
+        return Spots(np.asarray(positions, np.float64).reshape(-1, 2), zeros, zeros)
+    last = np.array(plane.shape) - 1
+    pixels = np.clip(np.rint(positions).astype(np.intp), 0, last)
+    spread = np.maximum(texture_sd(response).at(pixels), noise_sd(response))
+    values = response.values[pixels[:, 0], pixels[:, 1]].astype(np.float64)
+    return Spots(
+        positions=np.asarray(positions, np.float64),
+        intensity=values * response.height_per_response,
+        snr=values / np.maximum(spread, response.rounding),
+    )
+
+
+def _none() -> Spots:
+    return Spots(np.empty((0, 2)), np.empty(0), np.empty(0))
+
+
+def _refined(response: NDArray[np.float32], peaks: NDArray[np.intp]) -> Points:
+    """Move each maximum to the top of the parabola through it, half a pixel each way at most.
+
+    At the border of the plane, where a neighbour is missing, a position stays as it is.
+    """
+    positions = peaks.astype(np.float64)
+    here = response[peaks[:, 0], peaks[:, 1]].astype(np.float64)
+    for axis in (0, 1):
+        inner = (peaks[:, axis] > 0) & (peaks[:, axis] < response.shape[axis] - 1)
+        step = np.zeros(2, np.intp)
+        step[axis] = 1
+        before, after = (
+            response[tuple((peaks[inner] + sign * step).T)].astype(np.float64) for sign in (-1, 1)
+        )
+        bend = before - 2 * here[inner] + after
+        slope = (after - before) / 2
+        shift = np.divide(-slope, bend, out=np.zeros_like(bend), where=bend < 0)
+        positions[inner, axis] += np.clip(shift, -0.5, 0.5)
+    return positions
