@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from kiosk_tasks.errors import InvalidAxes
 from kiosk_tasks.imaging.labels import Labels
 
-__all__ = ["Detections", "Track", "Tracks", "detect", "joined"]
+__all__ = ["Detections", "Track", "Tracks", "assembled", "detect", "joined"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,3 +133,31 @@ def joined(parts: Sequence[Detections]) -> Detections:
     )
     order = np.lexsort((label, frame))
     return Detections(frame[order], label[order], y[order], x[order], area[order], intensity[order])
+
+
+def assembled(detections: Detections, previous: NDArray[np.intp]) -> Tracks:
+    """Make tracks of links; a cell that goes on as two or more ends its track, and they start some.
+
+    previous: (N,) for each row that of the cell it was in a frame before, or -1.
+    """
+    linked = previous >= 0
+    heirs = np.bincount(previous[linked], minlength=len(detections))
+    starts = ~linked | (heirs[previous] > 1)
+    track = np.zeros(len(detections), np.int32)
+    track[starts] = np.arange(1, starts.sum() + 1)
+    for row in np.flatnonzero(~starts).tolist():  # ordered by frame: what it was is known
+        track[row] = track[previous[row]]
+    parents = [int(track[row]) if row >= 0 else None for row in previous[starts].tolist()]
+    daughters: list[list[int]] = [[] for _parent in parents]
+    frames: list[list[int]] = [[] for _parent in parents]
+    for number, parent in enumerate(parents, 1):
+        if parent is not None:
+            daughters[parent - 1].append(number)
+    for number, frame in zip(track.tolist(), detections.frame.tolist(), strict=True):
+        frames[number - 1].append(frame)
+    columns = zip(frames, parents, daughters, strict=True)
+    return Tracks(
+        detections,
+        track,
+        tuple(Track(n, tuple(f), p, tuple(d)) for n, (f, p, d) in enumerate(columns, 1)),
+    )
