@@ -1,0 +1,175 @@
+"""`kiosk evaluate JOBTYPE IMAGE… TRUTH`: how good are the results, by a truth of your own."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from kiosk_tasks.cli.images import find_images, result_names
+from kiosk_tasks.cli.options import with_options
+from kiosk_tasks.cli.run import run_command
+from kiosk_tasks.errors import InvalidParameter, MissingExtra
+from kiosk_tasks.evaluation.pairs import Kind, base_of, find_truths, pair
+from kiosk_tasks.evaluation.score import ALL, CELLS, SPOTS, TRACKS, Report, score, write_report
+from kiosk_tasks.job import JobType
+from kiosk_tasks.jobs import job_types
+from kiosk_tasks.outputs import stem_of
+from kiosk_tasks.scoring.plots import draw
+
+__all__ = ["evaluate"]
+
+_KINDS = {"track": TRACKS, "spot": SPOTS}
+"""What is scored of a job type's results; of all others it is cells."""
+_MOST_LISTED = 5
+
+
+def evaluate() -> typer.Typer:
+    """Return the group of commands, one for each job type."""
+    group = typer.Typer(help="Score results against a truth.", no_args_is_help=True)
+    for name, job_type in job_types().items():
+        kind = _KINDS.get(name, CELLS)
+        command: Any = with_options(
+            evaluate_command(job_type, kind),
+            job_type.params,
+            help_text=f"{job_type.title}: score its {kind.name} against true ones.",
+        )
+        group.command(name)(command)
+    return group
+
+
+def evaluate_command(job_type: JobType[Any], kind: Kind) -> Any:
+    """Return the command that scores one job type; its parameters become options elsewhere."""
+
+    def command(
+        images: Annotated[
+            list[str], typer.Argument(help="Images: files, folders or patterns.", metavar="IMAGE…")
+        ],
+        truth: Annotated[
+            Path, typer.Argument(help="The truth of each image, by its name: a folder or a file.")
+        ],
+        output: Annotated[
+            Path, typer.Option("--output", "-o", help="Folder for scores and results.")
+        ] = Path("scores"),
+        results: Annotated[
+            Path | None,
+            typer.Option("--results", help="Score the results in this folder; run nothing."),
+        ] = None,
+        radius: Annotated[
+            float, typer.Option(min=0, help="Spots only: how far off one may be, px.")
+        ] = 3.0,
+        workers: Annotated[
+            int, typer.Option("--workers", "-j", min=1, help="Jobs that run at once.")
+        ] = os.cpu_count() or 1,
+        in_process: Annotated[
+            bool,
+            typer.Option("--in-process", help="Run here, one by one, without broker and worker."),
+        ] = False,
+        as_json: Annotated[
+            bool, typer.Option("--json", help="Print the scores as JSON, and nothing else.")
+        ] = False,
+        params: Any = None,
+    ) -> None:
+        console = Console(stderr=True, quiet=as_json)
+        stems = _stems(images)
+        truths = find_truths(stems, truth, kind)
+        _say_unmatched([stems[s].name for s in stems if s not in truths], truth, console)
+        wanted = [stem for stem in stems if stem in truths]
+        if not wanted:
+            raise InvalidParameter(
+                f"none of the images has a truth in {truth}: the truth of x.tif is called x.tif, "
+                "x_truth.tif, x_labels.tif or x_masks.tif there."
+            )
+        folder, all_ran = results or output / "results", True
+        if results is None:
+            run = {"workers": workers, "in_process": in_process, "params": params}
+            all_ran = _run(job_type, [stems[stem] for stem in wanted], folder, run)
+        pairs, missing = pair(wanted, truths, folder, kind)
+        report = score(kind, pairs, radius=radius)
+        report = replace(report, problems=[*missing, *report.problems])
+        for sentence in report.problems:
+            console.print(sentence, style="red", highlight=False, markup=False, soft_wrap=True)
+        if set(report.rows) == {ALL}:
+            raise InvalidParameter("no result could be scored.")
+        _show(report, output, title=f"{job_type.name}: {kind.name}", as_json=as_json)
+        if report.problems or not all_ran:
+            raise typer.Exit(1)
+
+    return command
+
+
+def _stems(arguments: list[str]) -> dict[str, Path]:
+    """Return the images by the stem of their results, without those that are another's truth."""
+    images = find_images(arguments)
+    plain = {stem_of(image.name) for image in images}
+    kept = [i for i in images if base_of(i.name) not in plain - {stem_of(i.name)}]
+    return {stem_of(n): image for n, image in zip(result_names(kept), kept, strict=True)}
+
+
+def _say_unmatched(names: list[str], truth: Path, console: Console) -> None:
+    if names:
+        listed = ", ".join(names[:_MOST_LISTED]) + (" …" if len(names) > _MOST_LISTED else "")
+        one = len(names) == 1
+        console.print(
+            f"{len(names)} image{'' if one else 's'} without a truth in {truth} "
+            f"{'is' if one else 'are'} left out: {listed}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+
+
+def _run(
+    job_type: JobType[Any], images: Sequence[Path], results: Path, options: Mapping[str, Any]
+) -> bool:
+    """Do what `kiosk run` does, with its table on stderr; say whether all jobs were done."""
+    try:
+        with redirect_stdout(sys.stderr):
+            run_command(job_type)(images=[str(i) for i in images], output=results, **options)
+    except typer.Exit as end:
+        if end.exit_code > 1:
+            raise
+    else:
+        return True
+    return False
+
+
+def _show(report: Report, output: Path, *, title: str, as_json: bool) -> None:
+    written = write_report(report, output)
+    picture = output / "scores.png"
+    try:
+        draw(report.chart, picture, title=title)
+        written.append(picture)
+    except MissingExtra as exc:
+        Console(stderr=True).print(str(exc), highlight=False, markup=False, soft_wrap=True)
+    if as_json:
+        sys.stdout.write((output / "scores.json").read_text(encoding="utf-8"))
+        return
+    console = Console()
+    console.print(_table(report))
+    console.print(f"written: {', '.join(map(str, written))}", highlight=False, soft_wrap=True)
+
+
+def _table(report: Report) -> Table:
+    table = Table(pad_edge=False, show_footer=len(report.rows) > 2)
+    table.add_column("image", footer=f"{len(report.rows) - 1} images", overflow="fold")
+    for key, heading in report.shown.items():
+        table.add_column(heading, justify="right", footer=_text(report.rows[ALL][key]))
+    for name, figures in report.rows.items():
+        if name != ALL:
+            table.add_row(name, *(_text(figures[key]) for key in report.shown))
+    return table
+
+
+def _text(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value}" if isinstance(value, int) else f"{value:.3f}"
