@@ -20,9 +20,11 @@ way out. Errors of vendors (gRPC, S3, Redis, tifffile) are mapped once, in their
     │   ├── UnknownJobType        404
     │   ├── UnknownJob            404
     │   ├── UnknownModel          404
+    │   ├── UnusableModel         422  a model that cannot be exported, or that no job could use
     │   ├── MissingObject         404  no such key in the bucket
     │   └── InvalidKey            400  a key that leaves the bucket
     ├── ModelMismatch             500  the model's signature or reply is not what the job needs
+    ├── MissingExtra              500  an optional part of this package is not installed
     ├── StorageDenied             500  the bucket does not exist or does not let this worker in
     ├── OutOfMemory               507
     ├── TimeLimit                 504  the job ran longer than its type allows
@@ -55,6 +57,7 @@ __all__ = [
     "InvalidParameter",
     "KioskError",
     "MissingChannel",
+    "MissingExtra",
     "MissingObject",
     "ModelMismatch",
     "ModelServerUnavailable",
@@ -71,6 +74,7 @@ __all__ = [
     "UnreadableImage",
     "UnusableImage",
     "UnusableMember",
+    "UnusableModel",
     "UserError",
     "WorkerDied",
 ]
@@ -173,6 +177,12 @@ class UnknownModel(UserError):
     http_status = 404
 
 
+class UnusableModel(UserError):
+    """The model cannot be exported, or no job type could use it."""
+
+    http_status = 422
+
+
 class MissingObject(UserError):
     """The bucket has no object of that key."""
 
@@ -185,6 +195,10 @@ class InvalidKey(UserError):
 
 class ModelMismatch(KioskError):
     """The model's signature, or what it answered, is not what the job needs."""
+
+
+class MissingExtra(KioskError):
+    """An optional part of this package is not installed here."""
 
 
 class StorageDenied(KioskError):

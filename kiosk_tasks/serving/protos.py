@@ -28,6 +28,7 @@ __all__ = [
     "model_service_pb2_grpc",
     "predict_pb2",
     "prediction_service_pb2_grpc",
+    "saved_model_pb2",
     "tensor_pb2",
     "types_pb2",
 ]
@@ -68,5 +69,6 @@ with _placeholder():
     predict_pb2 = _load("tensorflow_serving.apis.predict_pb2")
     prediction_service_pb2_grpc = _load("tensorflow_serving.apis.prediction_service_pb2_grpc")
     meta_graph_pb2 = _load("tensorflow.core.protobuf.meta_graph_pb2")
+    saved_model_pb2 = _load("tensorflow.core.protobuf.saved_model_pb2")
     tensor_pb2 = _load("tensorflow.core.framework.tensor_pb2")
     types_pb2 = _load("tensorflow.core.framework.types_pb2")

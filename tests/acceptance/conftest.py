@@ -67,7 +67,10 @@ def command(*arguments: str) -> list[str]:
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     """`kiosk up`, for all tests of the session."""
     folder = tmp_path_factory.mktemp("up")
-    shell = Shell(folder / "home", {"KIOSK_MODEL_WAIT": "5", "KIOSK_MAX_RETRIES": "1"})
+    models = folder / "models"  # tests put their own there, under names of their own
+    models.mkdir()
+    quick = {"KIOSK_MODEL_WAIT": "5", "KIOSK_MAX_RETRIES": "1"}
+    shell = Shell(folder / "home", {**quick, "KIOSK_MODELS_DIR": str(models)})
     process = shell.start("up", "--no-flower", "--workers", "1", log=folder / "log")
     try:
         wait_for(
