@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-__all__ = ["PRESETS", "Movie", "MovieParams", "simulate"]
+__all__ = ["PRESETS", "Movie", "MovieParams", "simulate", "small_movie"]
 
 _PLATE_FRAMES = 2  # how long a nucleus is a metaphase plate
 _INTERPHASE = 12  # frames; a nucleus does not divide before that age
