@@ -23,6 +23,7 @@ way out. Errors of vendors (gRPC, S3, Redis, tifffile) are mapped once, in their
     │   ├── UnusableModel         422  a model that cannot be exported, or that no job could use
     │   ├── MissingObject         404  no such key in the bucket
     │   └── InvalidKey            400  a key that leaves the bucket
+    ├── PartFailed                500  a job that did a part of this one's work failed
     ├── ModelMismatch             500  the model's signature or reply is not what the job needs
     ├── MissingExtra              500  an optional part of this package is not installed
     ├── StorageDenied             500  the bucket does not exist or does not let this worker in
@@ -62,6 +63,7 @@ __all__ = [
     "ModelMismatch",
     "ModelServerUnavailable",
     "OutOfMemory",
+    "PartFailed",
     "StorageDenied",
     "StorageFull",
     "StorageUnavailable",
@@ -191,6 +193,10 @@ class MissingObject(UserError):
 
 class InvalidKey(UserError):
     """The key is not one inside the bucket."""
+
+
+class PartFailed(KioskError):
+    """A child job that did a part of this job's work has failed."""
 
 
 class ModelMismatch(KioskError):
