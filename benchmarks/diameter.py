@@ -20,7 +20,7 @@ from kiosk_tasks.imaging.image import Image
 from kiosk_tasks.imaging.labels import relabel, resize_labels
 from kiosk_tasks.imaging.scale import median_diameter, resize
 from kiosk_tasks.job import Context, new_job
-from kiosk_tasks.jobs.predict import job_type, postprocess, preprocess
+from kiosk_tasks.jobs.predict import job_type
 from kiosk_tasks.run.local import MemoryReporter
 from kiosk_tasks.serving.client import TensorFlowServing
 from kiosk_tasks.serving.launch import ModelServerProcess
@@ -70,8 +70,8 @@ def _run(
     job = new_job(job_type, {"input_file_name": "x", **params})
     report = MemoryReporter()
     ctx = Context(job, job.params, MemoryStorage(), client, report)
-    tiles = preprocess(Image(pixels, "YX", job.params.model_dump()["mpp"]), ctx)
-    result = postprocess(run_stages(job_type.steps[2:3], tiles, ctx), ctx)
+    image = Image(pixels, "YX", job.params.model_dump()["mpp"])
+    result = run_stages(job_type.steps[1:4], image, ctx)
     return result.labels.data, dict(report.notes())
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from kiosk_tasks.errors import ModelMismatch
 from kiosk_tasks.imaging import io
+from kiosk_tasks.imaging.boxes import Detections, detections_of, gather, is_boxes
 from kiosk_tasks.imaging.image import Image
 from kiosk_tasks.imaging.limits import check_file_bytes
 from kiosk_tasks.imaging.tiling import Stitcher, iter_tiles
@@ -28,6 +29,7 @@ __all__ = [
     "Strategy",
     "check_job",
     "download",
+    "fetch",
     "grpc_predict",
     "predictor",
     "run_stages",
@@ -60,24 +62,10 @@ def check_job(stages: Sequence[Stage], ctx: Context[Any]) -> None:
 
 def download(_: None, ctx: Context[ImageParams]) -> Image:
     """Fetch the job's input and read it."""
-    source = ctx.job.source
     with scratch_folder(ctx.limits.scratch) as folder:
-        path = folder / "input"
-        size = ctx.storage.size(source.input_file_name)  # first: it might fill the disk
-        check_file_bytes(source.name, size, max_bytes=ctx.limits.max_file_bytes)
-        with fetching_into(folder):
-            ctx.storage.download(source.input_file_name, path)
-        ctx.report.note(
-            input={
-                "name": source.name,
-                "key": source.input_file_name,
-                "bytes": path.stat().st_size,
-                "sha256": _checksum(path),
-            }
-        )
         image = io.read(
-            path,
-            name=source.name,
+            fetch(ctx, folder),
+            name=ctx.job.source.name,
             axes=ctx.params.axes,
             mpp=ctx.params.mpp,
             limits=ctx.limits.image,
@@ -91,6 +79,27 @@ def download(_: None, ctx: Context[ImageParams]) -> Image:
         }
     )
     return image
+
+
+def fetch(ctx: Context[Any], folder: Path) -> Path:
+    """Fetch the job's input into a folder; return its path there.
+
+    Raises FileTooLarge, MissingObject, StorageFull.
+    """
+    source, path = ctx.job.source, folder / "input"
+    size = ctx.storage.size(source.input_file_name)  # first: it might fill the disk
+    check_file_bytes(source.name, size, max_bytes=ctx.limits.max_file_bytes)
+    with fetching_into(folder):
+        ctx.storage.download(source.input_file_name, path)
+    ctx.report.note(
+        input={
+            "name": source.name,
+            "key": source.input_file_name,
+            "bytes": path.stat().st_size,
+            "sha256": _checksum(path),
+        }
+    )
+    return path
 
 
 def grpc_predict(model: Model, *, strategy: Strategy | None = None) -> Stage:
@@ -160,6 +169,7 @@ class _Session:
         self._signature = signature
         self._input = _input_name(signature)
         self._ctx = ctx
+        self._finds_boxes = any(is_boxes(n, s.shape) for n, s in signature.outputs.items())
         self._done = 0
         self._total = 0
 
@@ -168,14 +178,20 @@ class _Session:
         layout = tiles.layout
         self._total += len(layout)
         stitchers = {name: Stitcher(layout) for name in self._signature.outputs}
+        found: list[Detections] = []
         for reply in self._replies(tiles):
-            for name, stitcher in stitchers.items():
-                stitcher.add(reply[name])
             self._done += len(next(iter(reply.values())))
+            if self._finds_boxes:
+                found += _take_detections(reply, layout.tile)
+            for name, plane in reply.items():
+                stitchers[name].add(plane)
             if self._tell:
                 self._ctx.report.progress(self._done, self._total)
+        if self._finds_boxes:
+            stitchers = {name: one for name, one in stitchers.items() if one.added}
         planes = {name: stitcher.plane() for name, stitcher in stitchers.items()}
-        return Heads(planes=planes, scale=tiles.scale, image=tiles.image)
+        detections = gather(found, layout) if self._finds_boxes else None
+        return Heads(planes, tiles.scale, tiles.image, detections)
 
     def _replies(self, tiles: Tiles) -> Iterator[dict[str, NDArray[Any]]]:
         batches, check = self._batches(tiles), self._ctx.report.check
@@ -184,6 +200,15 @@ class _Session:
     def _batches(self, tiles: Tiles) -> Iterator[dict[str, NDArray[Any]]]:
         for batch in iter_tiles(tiles.plane, tiles.layout, batch=self._ctx.limits.max_batch):
             yield {self._input: batch}
+
+
+def _take_detections(reply: dict[str, NDArray[Any]], tile: int) -> list[Detections]:
+    """Take all that is no plane out of a reply, and return it as detections, one for each tile."""
+    flat = [name for name, array in reply.items() if array.shape[1:3] != (tile, tile)]
+    try:
+        return detections_of({name: reply.pop(name) for name in flat})
+    except KeyError as exc:
+        raise ModelMismatch(f"the model finds objects, but gives no {exc.args[0]}.") from exc
 
 
 def _input_name(signature: Signature) -> str:

@@ -1,14 +1,19 @@
-"""Label images as OME-TIFF."""
+"""Label images, and a model's raw outputs, as OME-TIFF."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
+from typing import Any
+from xml.sax.saxutils import quoteattr
 
+import numpy as np
+from numpy.typing import NDArray
 from tifffile import imwrite
 
 from kiosk_tasks.imaging.labels import LabelImage
 
-__all__ = ["write_labels"]
+__all__ = ["write_labels", "write_planes"]
 
 _LARGE = 2048  # px; from this side on the file is tiled, so that viewers read parts of it
 _TILE = (512, 512)
@@ -20,16 +25,42 @@ def write_labels(labels: LabelImage) -> bytes:
     Equal label images give equal bytes: there is no date, no UUID and no program version in them.
     `read` gives the same labels, axes and pixel size back.
     """
+    return _encode(labels.data, labels.mpp, _labels_xml(labels))
+
+
+def write_planes(planes: Mapping[str, NDArray[Any]], mpp: float | None) -> bytes:
+    """Encode planes as one OME-TIFF of axes "CYX": float32, deflate, a named channel each.
+
+    planes: by name, (Y, X, K) each, of one size; K above 1 gives the channels `name 0`, `name 1`, …
+    mpp: micrometres per pixel; None where nobody knows.
+    Equal planes give equal bytes.
+    """
+    names = [
+        f"{name} {index}" if plane.shape[-1] > 1 else name
+        for name, plane in planes.items()
+        for index in range(plane.shape[-1])
+    ]
+    stacked = np.concatenate([np.moveaxis(plane, -1, 0) for plane in planes.values()])
+    pixels = np.ascontiguousarray(stacked, np.float32)
+    channels = "".join(
+        f'<Channel ID="Channel:0:{index}" Name={quoteattr(name)} SamplesPerPixel="1"/>'
+        for index, name in enumerate(names)
+    )
+    sizes = {"X": pixels.shape[2], "Y": pixels.shape[1], "C": len(names), "Z": 1, "T": 1}
+    return _encode(pixels, mpp, _ome_xml("heads", "float", sizes, mpp, channels))
+
+
+def _encode(pixels: NDArray[Any], mpp: float | None, description: str) -> bytes:
     buffer = io.BytesIO()
-    large = max(labels.data.shape[-2:]) >= _LARGE
-    density = None if labels.mpp is None else (1e4 / labels.mpp, 1e4 / labels.mpp)
+    large = max(pixels.shape[-2:]) >= _LARGE
+    density = None if mpp is None else (1e4 / mpp, 1e4 / mpp)
     imwrite(
         buffer,
-        labels.data,
+        pixels,
         photometric="minisblack",
         compression="zlib",
         tile=_TILE if large else None,
-        description=_ome_xml(labels).encode(),
+        description=description.encode(),
         metadata=None,
         software="kiosk-tasks",
         resolution=density,
@@ -38,25 +69,34 @@ def write_labels(labels: LabelImage) -> bytes:
     return buffer.getvalue()
 
 
-def _ome_xml(labels: LabelImage) -> str:
+def _labels_xml(labels: LabelImage) -> str:
     height, width = labels.data.shape[-2:]
     frames = labels.data.shape[0] if labels.axes == "TYX" else 1
+    sizes = {"X": width, "Y": height, "C": 1, "Z": 1, "T": frames}
+    channel = '<Channel ID="Channel:0:0" SamplesPerPixel="1"/>'
+    return _ome_xml("labels", "int32", sizes, labels.mpp, channel)
+
+
+def _ome_xml(
+    name: str, dtype: str, sizes: Mapping[str, int], mpp: float | None, channels: str
+) -> str:
     physical = ""
-    if labels.mpp is not None:
-        size = f"{labels.mpp:.9g}"
+    if mpp is not None:
+        size = f"{mpp:.9g}"
         physical = "".join(
             f' PhysicalSize{axis}="{size}" PhysicalSize{axis}Unit="µm"' for axis in "XY"
         )
+    lengths = " ".join(f'Size{axis}="{length}"' for axis, length in sizes.items())
+    planes = sizes["C"] * sizes["Z"] * sizes["T"]
     return (
         '<?xml version="1.0" encoding="UTF-8"?>'
         '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" '
         'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" '
         'xsi:schemaLocation="http://www.openmicroscopy.org/Schemas/OME/2016-06 '
         'http://www.openmicroscopy.org/Schemas/OME/2016-06/ome.xsd" Creator="kiosk-tasks">'
-        '<Image ID="Image:0" Name="labels">'
-        f'<Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="int32" SizeX="{width}" '
-        f'SizeY="{height}" SizeC="1" SizeZ="1" SizeT="{frames}"{physical}>'
-        '<Channel ID="Channel:0:0" SamplesPerPixel="1"/>'
-        f'<TiffData IFD="0" PlaneCount="{frames}"/>'
+        f'<Image ID="Image:0" Name="{name}">'
+        f'<Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="{dtype}" {lengths}{physical}>'
+        f"{channels}"
+        f'<TiffData IFD="0" PlaneCount="{planes}"/>'
         "</Pixels></Image></OME>"
     )

@@ -52,6 +52,11 @@ class Image:
         """Length along each axis, by letter."""
         return dict(zip(self.axes, self.data.shape, strict=True))
 
+    @property
+    def is_constant(self) -> bool:
+        """Whether every pixel has one and the same value; one that is not a number never does."""
+        return self.data.size == 0 or bool((self.data == self.data.flat[0]).all())
+
     def to(self, axes: str) -> Image:
         """Return the same pixels with axes in that order.
 

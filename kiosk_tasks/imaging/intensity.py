@@ -10,7 +10,13 @@ from skimage.exposure import equalize_adapthist
 
 from kiosk_tasks.errors import UnusableImage
 
-__all__ = ["FloatPlane", "check_pixels", "equalise_adaptively", "normalise_percentiles"]
+__all__ = [
+    "FloatPlane",
+    "check_pixels",
+    "equalise_adaptively",
+    "normalise_percentiles",
+    "standardise",
+]
 
 FloatPlane = NDArray[np.float32]
 
@@ -61,6 +67,17 @@ def equalise_adaptively(plane: NDArray[Any], *, kernel: int = 64) -> FloatPlane:
     np.clip(scaled, 0, 1, out=scaled)
     equalised: NDArray[Any] = equalize_adapthist(scaled, kernel_size=kernel)
     return equalised.astype(np.float32, copy=False)
+
+
+def standardise(plane: NDArray[Any]) -> FloatPlane:
+    """Bring intensities to mean 0 and standard deviation 1.
+
+    plane: any shape, any real dtype, finite. Returns float32; a constant plane becomes 0.
+    """
+    wide = plane.astype(np.float64)
+    wide -= wide.mean()
+    deviation = float(wide.std())
+    return (wide / deviation if deviation > 0 else wide * 0).astype(np.float32)
 
 
 def check_pixels(plane: NDArray[Any], name: str) -> None:

@@ -12,7 +12,14 @@ from PIL import Image as Pillow
 from kiosk_tasks.errors import InvalidParameter
 from kiosk_tasks.imaging.labels import remove_border
 
-__all__ = ["agreed_diameter", "median_diameter", "resize", "scale_factor", "scaled_shape"]
+__all__ = [
+    "agreed_diameter",
+    "median_diameter",
+    "resize",
+    "resize_to",
+    "scale_factor",
+    "scaled_shape",
+]
 
 _LARGEST_FACTOR = 10.0
 _TOLERANCE = 0.3  # natural logarithm: estimates within a factor of 1.35 agree
@@ -26,14 +33,21 @@ def resize(plane: NDArray[Any], factor: float) -> NDArray[np.float32]:
     factor: new size over old size.
     Returns float32 of `scaled_shape`; factor 1 gives the same pixels.
     """
-    height, width = scaled_shape((plane.shape[0], plane.shape[1]), factor)
-    if (height, width) == plane.shape[:2]:
+    return resize_to(plane, scaled_shape((plane.shape[0], plane.shape[1]), factor))
+
+
+def resize_to(plane: NDArray[Any], shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Do what `resize` does, to a size; the proportions may change.
+
+    plane: (Y, X) or (Y, X, C), any real dtype. shape: (Y, X) of the result, px.
+    """
+    if shape == plane.shape[:2]:
         return plane.astype(np.float32)
     if plane.ndim == 3:
-        planes = [resize(plane[..., index], factor) for index in range(plane.shape[2])]
+        planes = [resize_to(plane[..., index], shape) for index in range(plane.shape[2])]
         return np.stack(planes, axis=-1)
     pixels = np.ascontiguousarray(plane, np.float32)
-    resized = Pillow.fromarray(pixels).resize((width, height), Pillow.Resampling.BILINEAR)
+    resized = Pillow.fromarray(pixels).resize(shape[::-1], Pillow.Resampling.BILINEAR)
     return np.asarray(resized, np.float32)
 
 

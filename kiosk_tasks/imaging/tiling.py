@@ -165,6 +165,11 @@ class Stitcher:
             target += tile[:height, :width] * weights
         self._added += len(tiles)
 
+    @property
+    def added(self) -> int:
+        """How many tiles have come so far."""
+        return self._added
+
     def plane(self) -> NDArray[np.float32]:
         """Return the blended plane, (Y, X, K) float32; ModelMismatch if tiles are missing."""
         if self._plane is None or self._added < len(self._layout):

@@ -8,11 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from kiosk_tasks.imaging.boxes import Detections
 from kiosk_tasks.imaging.image import Image
 from kiosk_tasks.imaging.labels import LabelImage
 from kiosk_tasks.imaging.tiling import TileLayout
 
-__all__ = ["Heads", "Scale", "Segmentation", "Segmentations", "Tiles"]
+__all__ = [
+    "Heads",
+    "LabelsOnly",
+    "RawHeads",
+    "Scale",
+    "Segmentation",
+    "Segmentations",
+    "Tiles",
+]
 
 
 @dataclass(frozen=True)
@@ -33,7 +42,8 @@ class Tiles:
     """A plane as a model wants it, and how it is cut.
 
     plane: (Y, X, C) float32 at the model's pixel size; tiles are cut from it when they are sent.
-    image: the pixels it was made of, axes "YX", to measure and draw on.
+    image: the pixels it was made of, to measure and draw on; axes "YX", or "YXC" for a model of
+        several channels.
     """
 
     plane: NDArray[np.float32]
@@ -47,11 +57,13 @@ class Heads:
     """The raw outputs of a model, stitched.
 
     planes: by output name, each (Y, X, K) float32 at the model's pixel size.
+    detections: of a network that finds boxes; None for any other.
     """
 
     planes: Mapping[str, NDArray[np.float32]]
     scale: Scale
     image: Image
+    detections: Detections | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +80,23 @@ class Segmentation:
 
 
 @dataclass(frozen=True, eq=False)
-class Segmentations:
-    """The several label images of one job, each with a `part` of its own."""
+class LabelsOnly:
+    """What `Segmentation` is, for a sender who wants no more than the label image."""
 
-    parts: tuple[Segmentation, ...]
+    labels: LabelImage
+    part: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class RawHeads:
+    """A model's outputs as they are: what no postprocessing leaves."""
+
+    heads: Heads
+    part: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentations:
+    """The several results of one job, each with a `part` of its own."""
+
+    parts: tuple[Segmentation | LabelsOnly | RawHeads, ...]

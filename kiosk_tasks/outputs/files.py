@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import singledispatch
 from pathlib import Path
@@ -33,6 +34,9 @@ class OutputFile:
 
 
 @singledispatch
-def output_files(result: object, stem: str) -> list[OutputFile]:
-    """Return the files of a result, named after the input's stem; one function per result type."""
+def output_files(result: object, stem: str) -> Iterable[OutputFile]:
+    """Return the files of a result, named after the input's stem; one function per result type.
+
+    They are drawn one by one, so that a generator need not hold the files of many planes.
+    """
     raise InternalError(f"no output files are defined for {type(result).__name__} ({stem}).")

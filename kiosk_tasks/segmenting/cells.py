@@ -11,11 +11,10 @@ from kiosk_tasks.imaging.image import Image
 from kiosk_tasks.imaging.labels import Labels, relabel, remove_small, resize_labels
 from kiosk_tasks.imaging.values import Scale
 from kiosk_tasks.job import Context
-from kiosk_tasks.ports import Signature
 from kiosk_tasks.segmenting.labelling import label_cells
-from kiosk_tasks.segmenting.models import CellModel, asked, cell_model, prepare
+from kiosk_tasks.segmenting.look import Look, look_with
+from kiosk_tasks.segmenting.models import CellModel, asked, cell_model
 from kiosk_tasks.segmenting.sizing import find_scale
-from kiosk_tasks.stages import Predict, predictor, served
 
 __all__ = ["CellModel", "cell_model", "find_scale", "segment_planes", "to_image"]
 
@@ -47,24 +46,15 @@ def segment_planes(
     total: how many planes there are; with it, progress is reported here, by planes.
     Yields (Y, X) int32 at the plane's size; 0 is background, cells are 1..n in each plane anew.
     """
-    signature = served(cells.model, ctx)
-    predict = predictor(signature, ctx, tell=False)
+    look = look_with(cells, ctx)
     for done, plane in enumerate(planes, start=1):
         ctx.report.check()
-        yield _segment(plane, scale, ctx, cells, signature, predict)
+        yield to_image(_labels(plane, look, scale), plane, ctx)
         if total is not None:
             ctx.report.progress(done, total)
 
 
-def _segment(
-    plane: Image,
-    scale: Scale,
-    ctx: Context[Any],
-    cells: CellModel,
-    signature: Signature,
-    predict: Predict,
-) -> Labels:
-    if plane.data.min() == plane.data.max():
+def _labels(plane: Image, look: Look, scale: Scale) -> Labels:
+    if plane.is_constant:
         return np.zeros(plane.data.shape, np.int32)
-    heads = predict(prepare(plane, scale, cells=cells, signature=signature))
-    return to_image(label_cells(heads, cells.postprocess), plane, ctx)
+    return label_cells(look.at(plane, scale), look.cells.postprocess)

@@ -100,6 +100,8 @@ def missing_heads(missing: Iterable[str], heads: Heads) -> ModelMismatch:
         f"{name} ({plane.shape[-1]})"
         for name, plane in sorted(heads.planes.items(), key=lambda item: _natural(item[0]))
     )
+    if heads.detections is not None:
+        given = f"{given} and boxes" if given else "boxes"
     return ModelMismatch(
         f"the model lacks what this job needs: {' and '.join(missing)}. "
         f"It gives (with channels) {given or 'nothing'}. Name a model or a postprocess that fits."

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from statistics import median
 from typing import Any
 
 from kiosk_tasks.imaging.image import Image
 from kiosk_tasks.imaging.scale import agreed_diameter, median_diameter, scale_factor
 from kiosk_tasks.imaging.values import Heads, Scale
 from kiosk_tasks.job import Context
-from kiosk_tasks.segmenting.labelling import label_cells
-from kiosk_tasks.segmenting.models import CellModel, asked, prepare
-from kiosk_tasks.stages import Predict, predictor, served
+from kiosk_tasks.segmenting.labelling import RAW, label_cells
+from kiosk_tasks.segmenting.look import Look, look_with
+from kiosk_tasks.segmenting.models import CellModel, asked
+from kiosk_tasks.stages import Predict
 
-__all__ = ["find_scale", "heads_at_a_fitting_scale", "known_scale"]
+__all__ = [
+    "SAMPLES",
+    "common_scale",
+    "find_scale",
+    "finds_diameters",
+    "fitting_heads",
+    "known_scale",
+]
 
 # The model's range, measured by zooming validation images (models/nuclear/README.md): nuclei of
 # 12 to 48 px are found best, few under 8 and over 100.
@@ -27,6 +36,7 @@ SMALLEST_VIEW = 24  # px; no view has a shorter side
 AGREEMENT = 1.2  # estimates within this factor need no third opinion
 FEWEST = 3  # nuclei; fewer are no estimate
 LARGEST_FACTOR = 3.0  # an image is not enlarged more than that
+SAMPLES = 3  # planes of a stack or a movie that are looked at for their scale
 
 
 def find_scale(
@@ -36,13 +46,41 @@ def find_scale(
 
     plane: axes "YX". predict: what asks the model; None: made for `cells.model`.
     From the job's parameter `scale`, the pixel size or the parameter `diameter`; where none is
-    known, by the agreement of predictions (docs/decisions/0005-scale-by-agreement.md).
+    known, by the agreement of predictions (docs/decisions/0005-scale-by-agreement.md); for other
+    cells than nuclei 1.
     """
     known = known_scale(plane, ctx, cells)
-    if known.measured or plane.data.min() == plane.data.max():
+    if known.measured:
         return known
-    predict = predict or predictor(served(cells.model, ctx), ctx, tell=False)
-    return heads_at_a_fitting_scale(plane, ctx, cells=cells, predict=predict, last=False)[0]
+    return common_scale([plane], ctx, look=look_with(cells, ctx, predict=predict))
+
+
+def common_scale(planes: Sequence[Image], ctx: Context[Any], *, look: Look) -> Scale:
+    """Return one scale for planes of unknown pixel size: that of their median diameter.
+
+    planes: axes "YX" each. A plane of one value says nothing.
+    """
+    guess = Scale(1.0, measured=False)
+    if not finds_diameters(look.cells):
+        return guess
+    seen = [plane for plane in planes if not plane.is_constant]
+    found = [_diameter(look.at(plane, guess), look) for plane in seen]
+    known = [diameter for diameter in found if diameter is not None]
+    return _note_and_fit(median(known) if known else None, ctx)
+
+
+def fitting_heads(plane: Image, ctx: Context[Any], *, look: Look, scale: Scale) -> Heads:
+    """Predict; where the pixel size is unknown, find the nuclei's diameter and mind it.
+
+    Coarser views are predicted too, until they agree on the diameter: the first halves each side,
+    so they cost a third of the first prediction at most. Only nuclei of a diameter that the model
+    is not good for are predicted once more, at the scale where they are `DIAMETER`.
+    """
+    heads = look.at(plane, scale)
+    if scale.measured or not finds_diameters(look.cells):
+        return heads
+    fitting = _note_and_fit(_diameter(heads, look), ctx)
+    return look.at(plane, fitting) if fitting.measured else heads
 
 
 def known_scale(plane: Image, ctx: Context[Any], cells: CellModel) -> Scale:
@@ -57,40 +95,29 @@ def known_scale(plane: Image, ctx: Context[Any], cells: CellModel) -> Scale:
     return Scale(1.0, measured=False)
 
 
-def heads_at_a_fitting_scale(
-    plane: Image, ctx: Context[Any], *, cells: CellModel, predict: Predict, last: bool = True
-) -> tuple[Scale, Heads]:
-    """Predict; where the pixel size is unknown, find the nuclei's diameter and mind it.
+def finds_diameters(cells: CellModel) -> bool:
+    """Tell whether what a model finds says at which scale it should look: nuclei do.
 
-    Coarser views are predicted too, until they agree on the diameter: the first halves each side,
-    so they cost a third of the first prediction at most. Only nuclei of a diameter that the model
-    is not good for are predicted once more, at the scale where they are `DIAMETER`; with `last`
-    False the caller wants no more than that scale, and gets the heads of scale 1.
+    The range of diameters above is that of nuclei; other cells have other ones.
     """
-    signature = served(cells.model, ctx)
+    return cells.label == 0 and cells.postprocess != RAW
 
-    def see(scale: Scale) -> Heads:
-        return predict(prepare(plane, scale, cells=cells, signature=signature))
 
-    scale = known_scale(plane, ctx, cells)
-    heads = see(scale)
-    if scale.measured:
-        return scale, heads
-    diameter = _diameter(heads, see, cells)
+def _note_and_fit(diameter: float | None, ctx: Context[Any]) -> Scale:
+    """Return the scale for nuclei of that diameter, px; 1 if they are fine as they are."""
     ctx.report.note(diameter=diameter and round(diameter, 1))
     if diameter is None or DIAMETERS[0] <= diameter <= DIAMETERS[1]:
-        return scale, heads
-    scale = Scale(min(DIAMETER / diameter, LARGEST_FACTOR), measured=True)
-    return scale, see(scale) if last else heads
+        return Scale(1.0, measured=False)
+    return Scale(min(DIAMETER / diameter, LARGEST_FACTOR), measured=True)
 
 
-def _diameter(heads: Heads, see: Callable[[Scale], Heads], cells: CellModel) -> float | None:
+def _diameter(heads: Heads, look: Look) -> float | None:
     """Return the nuclei's diameter in image pixels; None if there are none to be seen."""
-    estimates = _estimate(heads, cells)
+    estimates = _estimate(heads, look.cells)
     for factor in COARSER_VIEWS:
         if min(heads.image.data.shape) * factor < SMALLEST_VIEW:
             break
-        coarser = _estimate(see(Scale(factor, measured=False)), cells)
+        coarser = _estimate(look.at(heads.image, Scale(factor, measured=False)), look.cells)
         if factor == COARSER_VIEWS[0] and estimates and coarser:
             one, other = estimates[0], coarser[0]
             if max(one, other) < AGREEMENT * min(one, other):

@@ -14,7 +14,6 @@ import pytest
 from numpy.typing import NDArray
 
 from kiosk_tasks.errors import (
-    InvalidAxes,
     MissingChannel,
     MissingObject,
     ModelMismatch,
@@ -183,13 +182,6 @@ def test_image_in_which_nothing_can_be_found(tmp_path: Path) -> None:
         Result(tiff_bytes(np.full((64, 64), 7, np.uint16)), {}, tmp_path)
     with pytest.raises(UnusableImage, match="NaN"):
         Result(tiff_bytes(np.full((64, 64), np.nan, np.float32)), {}, tmp_path)
-
-
-def test_movie_is_refused(tmp_path: Path) -> None:
-    movie = np.zeros((3, 64, 64), np.uint16)
-    movie[:, 10:20, 10:20] = 9
-    with pytest.raises(InvalidAxes, match="TYX"):
-        Result(tiff_bytes(movie, photometric="minisblack"), {"axes": "TYX"}, tmp_path)
 
 
 def test_model_without_a_head(tmp_path: Path) -> None:

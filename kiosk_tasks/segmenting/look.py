@@ -1,0 +1,40 @@
+"""A model of cells that is ready to be asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from kiosk_tasks.imaging.image import Image
+from kiosk_tasks.imaging.values import Heads, Scale
+from kiosk_tasks.job import Context
+from kiosk_tasks.ports import Signature
+from kiosk_tasks.segmenting.models import CellModel, prepare
+from kiosk_tasks.stages import Predict, predictor, served
+
+__all__ = ["Look", "look_with"]
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """How planes are looked at: the model, what the server says of it, and what asks it."""
+
+    cells: CellModel
+    signature: Signature
+    predict: Predict
+
+    def at(self, plane: Image, scale: Scale) -> Heads:
+        """Return the model's outputs for a plane of axes "YX", as it looks at that scale."""
+        return self.predict(prepare(plane, scale, cells=self.cells, signature=self.signature))
+
+
+def look_with(
+    cells: CellModel, ctx: Context[Any], *, predict: Predict | None = None, tell: bool = False
+) -> Look:
+    """Find out what is served, and get ready to ask it.
+
+    predict: what asks the model; None: made here. tell: whether it reports progress by tiles.
+    Raises UnknownModel, and ModelMismatch if the model takes more than one input.
+    """
+    signature = served(cells.model, ctx)
+    return Look(cells, signature, predict or predictor(signature, ctx, tell=tell))
