@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -19,7 +20,8 @@ from kiosk_tasks.cli.options import with_options
 from kiosk_tasks.cli.run import run_command
 from kiosk_tasks.errors import InvalidParameter, MissingExtra
 from kiosk_tasks.evaluation.pairs import Kind, base_of, find_truths, pair
-from kiosk_tasks.evaluation.score import ALL, CELLS, SPOTS, TRACKS, Report, score, write_report
+from kiosk_tasks.evaluation.report import ALL, Report, write_report
+from kiosk_tasks.evaluation.score import CELLS, SPOTS, TRACKS, score
 from kiosk_tasks.job import JobType
 from kiosk_tasks.jobs import job_types
 from kiosk_tasks.outputs import stem_of
@@ -159,10 +161,13 @@ def _show(report: Report, output: Path, *, title: str, as_json: bool) -> None:
 
 
 def _table(report: Report) -> Table:
-    table = Table(pad_edge=False, show_footer=len(report.rows) > 2)
+    footer = len(report.rows) > 2
+    table = Table(box=SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False, show_footer=footer)
     table.add_column("image", footer=f"{len(report.rows) - 1} images", overflow="fold")
     for key, heading in report.shown.items():
-        table.add_column(heading, justify="right", footer=_text(report.rows[ALL][key]))
+        table.add_column(
+            heading, justify="right", no_wrap=True, footer=_text(report.rows[ALL][key])
+        )
     for name, figures in report.rows.items():
         if name != ALL:
             table.add_row(name, *(_text(figures[key]) for key in report.shown))

@@ -31,7 +31,14 @@ TRACK_TABLES = ("man_track.txt", "res_track.txt")
 _FRAMES = ("man_track*.tif", "mask*.tif")
 _TRK = (".trk", ".trks")
 _LARGEST_LABEL = 2**31 - 1
-_YX = (("y", "x"), ("axis-0", "axis-1"), ("row", "col"), ("row", "column"))
+_YX = (
+    ("y", "x"),
+    ("axis-0", "axis-1", "axis-2"),
+    ("axis-0", "axis-1"),
+    ("row", "col"),
+    ("row", "column"),
+)
+_PLANES = ("frame", "batch", "t")
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,29 +82,37 @@ def refuse_mask(labels: NDArray[np.int64], name: str) -> None:
         )
 
 
-def read_spots(path: Path) -> NDArray[np.float64]:
-    """Read (n, 2) positions (y, x), px, of a CSV file with columns `y` and `x`.
+def read_spots(path: Path) -> dict[int, NDArray[np.float64]]:
+    """Read (n, 2) positions (y, x), px, by plane, of a CSV file with columns `y` and `x`.
 
     Columns `axis-0` and `axis-1` (napari), or `row` and `col`, do as well, in any case; others,
-    such as positions in µm, are left aside. Raises UnreadableImage, InvalidFileType.
+    such as positions in µm, are left aside. Planes are counted by a column `frame`, `batch` or
+    `t`, or by the first of three axes; a table without has one plane, -1.
+    Raises UnreadableImage, InvalidFileType.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = csv.DictReader(file, skipinitialspace=True)
-            names = {name.strip().lower(): name for name in rows.fieldnames or ()}
-            known = next((pair for pair in _YX if set(pair) <= set(names)), None)
+            columns = {name.strip().lower(): name for name in rows.fieldnames or ()}
+            known = next((names for names in _YX if set(names) <= set(columns)), None)
             if known is None:
                 raise InvalidFileType(
-                    f"{path.name} has the columns {', '.join(names) or 'of nothing'}; spots need "
+                    f"{path.name} has the columns {', '.join(columns) or 'of nothing'}; spots need "
                     "y and x (or axis-0 and axis-1), in pixels."
                 )
-            y, x = (names[name] for name in known)
-            spots = [(float(row[y]), float(row[x])) for row in rows]
+            *first, y, x = (columns[name] for name in known)
+            plane = next(
+                iter([*first, *(columns[name] for name in _PLANES if name in columns)]), ""
+            )
+            planes: dict[int, list[tuple[float, float]]] = {}
+            for row in rows:
+                number = int(float(row[plane])) if plane else -1
+                planes.setdefault(number, []).append((float(row[y]), float(row[x])))
     except (ValueError, TypeError, csv.Error) as exc:
         raise UnreadableImage(
             f"{path.name} is no table of spots: {exc}; save it as CSV, a number in each cell."
         ) from exc
-    return np.array(spots, np.float64).reshape(-1, 2)
+    return {number: np.array(spots) for number, spots in planes.items()}
 
 
 def read_tracks(path: Path) -> TrackedCells:

@@ -1,13 +1,10 @@
-"""Scores of each image and of all, ready for a table, a file and a picture."""
+"""Scores of cells, tracks and spots: of each image, and of all together."""
 
 from __future__ import annotations
 
-import csv
-import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import asdict
 from typing import TypeVar
 
 import numpy as np
@@ -21,16 +18,15 @@ from kiosk_tasks.evaluation.read import (
     read_tracks,
     refuse_mask,
 )
+from kiosk_tasks.evaluation.report import ALL, Figures, Report
 from kiosk_tasks.imaging.image import Image
 from kiosk_tasks.scoring.cells import IOU_THRESHOLDS, CellScore, score_cells
 from kiosk_tasks.scoring.plots import Chart
 from kiosk_tasks.scoring.spots import SpotScores, score_spots
 from kiosk_tasks.scoring.tracks import TrackScores, score_tracks
 
-__all__ = ["ALL", "CELLS", "SPOTS", "TRACKS", "Report", "score", "write_report"]
+__all__ = ["CELLS", "SPOTS", "TRACKS", "score"]
 
-ALL = "all"
-"""Name of the row that pools all images."""
 SPOT_RADII = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0)
 """Radii of the curve of spots, px, beside the one that is asked for."""
 CELLS = Kind("cells", ("_labels.ome.tif",), (".tif", ".tiff", ".png"))
@@ -42,22 +38,7 @@ TRACKS = Kind(
     TRACK_TABLES,
 )
 
-Figures = dict[str, float | None]
-
-
-@dataclass(frozen=True)
-class Report:
-    """What came out.
-
-    rows: figures by image, and for all under `ALL`; None where there is nothing to judge by.
-    shown: heading in the printed table of each figure that is in it.
-    problems: a sentence for each image that could not be scored.
-    """
-
-    rows: Mapping[str, Figures]
-    shown: Mapping[str, str]
-    chart: Chart
-    problems: Sequence[str] = field(default=())
+_NONE = np.zeros((0, 2))
 
 
 def score(kind: Kind, pairs: Iterable[Pair], *, radius: float = 3.0) -> Report:
@@ -67,25 +48,6 @@ def score(kind: Kind, pairs: Iterable[Pair], *, radius: float = 3.0) -> Report:
     What is wrong with one pair becomes a sentence among `problems`; the others are scored.
     """
     return _SCORERS[kind.name](list(pairs), radius)
-
-
-def write_report(report: Report, folder: Path) -> list[Path]:
-    """Write `scores.csv` and `scores.json`; return them."""
-    folder.mkdir(parents=True, exist_ok=True)
-    table, record = folder / "scores.csv", folder / "scores.json"
-    with table.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["image", *next(iter(report.rows.values()))])
-        for name, figures in report.rows.items():
-            writer.writerow([name, *("" if v is None else f"{v:.6g}" for v in figures.values())])
-    content = {
-        "images": {name: figures for name, figures in report.rows.items() if name != ALL},
-        "all": report.rows[ALL],
-        "curves": {report.chart.x_label: report.chart.x, **report.chart.lines},
-        "problems": list(report.problems),
-    }
-    record.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    return [table, record]
 
 
 def _cells(pairs: list[Pair], _radius: float) -> Report:
@@ -106,13 +68,11 @@ def _cells(pairs: list[Pair], _radius: float) -> Report:
     shown = {
         "truth": "true",
         "found": "found",
-        "f1_50": "F1@0.5",
-        "f1_75": "F1@0.75",
+        "f1_50": "F1@.5",
+        "f1_75": "F1@.75",
         "mean_f1": "mean F1",
-        "ap_50": "AP@0.5",
         "mean_ap": "mean AP",
         "panoptic_quality": "PQ",
-        "mean_iou": "IoU",
     }
     chart = Chart(
         "intersection over union", IOU_THRESHOLDS, "F1", {n: s.f1 for n, s in scores.items()}
@@ -179,7 +139,11 @@ def _spots(pairs: list[Pair], radius: float) -> Report:
 
     def one(pair: Pair) -> dict[float, SpotScores]:
         truth, found = read_spots(pair.truth), read_spots(pair.result)
-        return {r: score_spots(truth, found, radius_px=r) for r in radii}
+        _check_planes(pair, truth.keys(), found.keys())
+        planes = [(truth.get(p, _NONE), found.get(p, _NONE)) for p in truth.keys() | found.keys()]
+        return {
+            r: _pooled_spots([score_spots(t, f, radius_px=r) for t, f in planes]) for r in radii
+        }
 
     scores, problems = _each(pairs, one)
     scores[ALL] = {r: _pooled_spots([s[r] for s in scores.values()]) for r in radii}
@@ -195,6 +159,16 @@ def _spots(pairs: list[Pair], radius: float) -> Report:
     lines = {name: tuple(s[r].f1 for r in radii) for name, s in scores.items()}
     rows: dict[str, Figures] = {name: asdict(s[radius]) for name, s in scores.items()}
     return Report(rows, shown, Chart("radius, px", radii, "F1", lines), problems)
+
+
+def _check_planes(pair: Pair, truth: Collection[int], found: Collection[int]) -> None:
+    if truth and found and (-1 in truth) != (-1 in found):
+        names = [pair.truth.name, pair.result.name]
+        without, with_planes = names if -1 in truth else reversed(names)
+        raise InvalidAxes(
+            f"{with_planes} says of which frame or plane each spot is, {without} does not; give "
+            "both a column frame, or neither."
+        )
 
 
 def _pooled_spots(scores: list[SpotScores]) -> SpotScores:
