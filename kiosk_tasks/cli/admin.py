@@ -1,4 +1,4 @@
-"""The commands around jobs: up, submit, status, jobs, cancel, reap, fetch, models, doctor."""
+"""The commands around jobs: up, submit, status, jobs, cancel, reap, fetch, doctor, serve-models."""
 
 from __future__ import annotations
 
@@ -20,9 +20,7 @@ from kiosk_tasks.job import JobType
 from kiosk_tasks.ledger import Record
 from kiosk_tasks.redaction import hide, redact_logs
 from kiosk_tasks.serving import server
-from kiosk_tasks.serving.deployed import deployed
 from kiosk_tasks.settings import Settings, default_home
-from kiosk_tasks.wiring import model_folders
 
 __all__ = ["add_commands", "submit_command"]
 
@@ -35,7 +33,7 @@ _FIRST = ("original_name", "job_type", "status", "progress", "reason", "output_u
 
 def add_commands(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    for command in (up, status, jobs, cancel, reap, fetch, models, doctor):
+    for command in (up, status, jobs, cancel, reap, fetch, doctor):
         app.command()(command)
     app.command("serve-models")(serve_models)
 
@@ -131,16 +129,6 @@ def fetch(
         raise typer.Exit(1)
     for file in service.fetch(record, output):
         typer.echo(str(file))
-
-
-def models(as_json: AsJson = False) -> None:
-    """List the models that are there to be served."""
-    found = deployed(model_folders(Settings.load()))
-    if as_json:
-        typer.echo(json.dumps({name: list(versions) for name, versions in found.items()}))
-        return
-    for name, versions in found.items():
-        typer.echo(f"{name}  {', '.join(map(str, versions))}")
 
 
 def doctor() -> None:

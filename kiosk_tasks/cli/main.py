@@ -12,7 +12,10 @@ from kiosk_tasks import __version__
 from kiosk_tasks.cli import admin
 from kiosk_tasks.cli.acl import acl
 from kiosk_tasks.cli.bridge import bridge
+from kiosk_tasks.cli.evaluate import evaluate
+from kiosk_tasks.cli.export_model import export_model
 from kiosk_tasks.cli.flower import flower
+from kiosk_tasks.cli.models import models
 from kiosk_tasks.cli.options import with_options
 from kiosk_tasks.cli.run import run_command
 from kiosk_tasks.errors import KioskError, UserError
@@ -56,10 +59,13 @@ def build() -> typer.Typer:
             group.command(name)(command)
     app.add_typer(run, name="run")
     app.add_typer(submit, name="submit")
+    app.add_typer(evaluate(), name="evaluate")
     admin.add_commands(app)
     app.command()(acl)
     app.command()(bridge)
     app.command()(flower)
+    app.command()(export_model)
+    app.command()(models)
     return app
 
 
