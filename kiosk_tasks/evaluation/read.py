@@ -12,7 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from kiosk_tasks.errors import InvalidAxes, InvalidFileType, UnreadableImage, UnusableImage
+from kiosk_tasks.errors import (
+    InvalidAxes,
+    InvalidFileType,
+    UnreadableArchive,
+    UnreadableImage,
+    UnusableImage,
+)
 from kiosk_tasks.imaging.image import Image
 from kiosk_tasks.imaging.io import is_image_file, read
 from kiosk_tasks.imaging.trk import read_trk
@@ -156,7 +162,13 @@ def _of_trk(path: Path) -> TrackedCells:
             f"{path.name} holds {len(movie.lineages)} movies; give one movie per file, as .trk."
         )
     frames = movie.tracked.reshape(-1, *movie.tracked.shape[-3:-1])
-    rows = [_lineage_row(label, track) for label, track in movie.lineages[0].items()]
+    try:
+        rows = [_lineage_row(label, track) for label, track in movie.lineages[0].items()]
+    except (KeyError, TypeError, ValueError) as exc:
+        raise UnreadableArchive(
+            f"{path.name} has a lineage without labels, frames or parents ({exc!r}); export it "
+            "again as .trk."
+        ) from exc
     table = np.array(sorted(rows), np.int64).reshape(-1, 4)
     return TrackedCells((_whole(frame, path.name) for frame in frames), table)
 
