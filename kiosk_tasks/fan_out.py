@@ -1,7 +1,8 @@
 """How a job hands work to child jobs, and what it gets back.
 
 A stage that fans out returns `FanOut`; the job then waits, holding no worker, and the stage after
-it is run with `Gathered` once every child has ended, well or badly.
+it is run with `Gathered` once every child has ended, well or badly. It may return anything else
+instead, where that is not worth it: then the stages after it follow at once.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ class Outcome:
     """What became of one child.
 
     reason: why it failed; empty if it is done.
-    output: what its last stage gave (`output_file_name`, `output_url`); empty if it failed.
+    output: what its last stage gave (`output_file_name`, `output_url`); empty if it failed. It is
+    there until the parent has ended.
+    seconds: from its start to its end.
     """
 
     id: str
@@ -51,6 +54,7 @@ class Outcome:
     ok: bool
     reason: str = ""
     output: Mapping[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -148,7 +148,7 @@ class Stage:
     queue: None means the job type's own queue.
     model: what the stage asks the model server for, where the job names nothing else.
     check: finds out, before any stage runs, whether this one could.
-    fans_out: returns a `FanOut`; the next stage gets `Gathered`.
+    fans_out: may return a `FanOut`; the next stage gets `Gathered` then, else what it returned.
     """
 
     name: str
@@ -196,11 +196,18 @@ class JobType(Generic[P]):
             raise ValueError(f"job type {self.name!r} needs stages, each with a name of its own.")
         if self.steps[-1].fans_out:
             raise ValueError(f"job type {self.name!r} fans out last: no stage gathers the outcome.")
+        if sum(step.fans_out for step in self.steps) > 1:
+            raise ValueError(f"job type {self.name!r} fans out twice; let a child fan out instead.")
 
     @property
     def steps(self) -> tuple[Stage, ...]:
         """The stages as records."""
         return tuple(s if isinstance(s, Stage) else stage(s) for s in self.stages)
+
+    @property
+    def fans_out(self) -> bool:
+        """Whether one of its stages may hand work to child jobs."""
+        return any(step.fans_out for step in self.steps)
 
     @property
     def models(self) -> tuple[Model, ...]:

@@ -15,7 +15,7 @@ from kiosk_tasks.errors import Cancelled
 from kiosk_tasks.job import Job, Status, new_job
 from kiosk_tasks.jobs import find
 from kiosk_tasks.ledger import LostJobs, Record
-from kiosk_tasks.run.ending import end_badly
+from kiosk_tasks.run.ending import discard, end_badly
 from kiosk_tasks.run.links import plan_links
 from kiosk_tasks.run.reaper import Reaped, make_reaper
 from kiosk_tasks.settings import Settings
@@ -84,7 +84,7 @@ def cancel(job_id: str) -> bool:
     reason = Cancelled(f"job {job_id} was cancelled.")
     if not end_badly(_chain().app, outside.ledger, job_id, reason):
         return False
-    outside.workspace.clear(job_id)
+    discard(outside, job_id, output=False)  # a run that is not over removes what it writes itself
     return True
 
 

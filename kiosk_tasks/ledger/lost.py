@@ -31,6 +31,7 @@ class LostJobs:
         self._scripts = ledger.scripts
         self._redis = ledger.scripts.client
         self._key = ledger.scripts.key
+        self._expires_s = ledger.expires_s
 
     def time(self) -> float:
         """Return the server's time, seconds since 1970."""
@@ -102,7 +103,11 @@ class LostJobs:
         return list(ids)
 
     def tidied(self, job_ids: Collection[str]) -> None:
-        """Forget what was removed."""
+        """Forget what was removed; the lists of children are kept as long as a record, still."""
         if job_ids:
+            pipe = self._redis.pipeline(transaction=False)
+            pipe.zrem(self._key("sweep"), *job_ids)
+            for job_id in job_ids:
+                pipe.expire(self._key(f"children:{job_id}"), self._expires_s)
             with mapped_broker_errors():
-                self._redis.zrem(self._key("sweep"), *job_ids)
+                pipe.execute()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from kiosk_tasks.errors import Cancelled, ClaimLost
@@ -73,6 +73,10 @@ class LedgerReporter:
         """
         record = Record(self._claim.job_id, self._known)
         return {**record.notes(), "seconds": dict(record.seconds())}
+
+    def put(self, fields: Mapping[str, str]) -> None:
+        """Keep fields of the record that are no facts."""
+        self._keep(dict(fields))
 
     def unwritten(self) -> dict[str, str]:
         """Return the fields that the record lacks, for the write that ends the run."""

@@ -10,6 +10,7 @@ import os
 from typing import Any
 
 from celery import Celery
+from celery.exceptions import Ignore
 from celery.result import AsyncResult
 
 from kiosk_tasks.job import Job, JobType, new_job
@@ -62,7 +63,10 @@ class JobTask(LinkTask):
         link = messages.link_at(self.job_type, 0)
         adapters().ledger.submit(job, lane=link.lane)
         # All that follows from the first link is in no message: it runs here, up to a fan-out.
-        return run_link(self, job.id, start=0, stop=messages.reach(self.job_type, 0))
+        value = run_link(self, job.id, start=0, stop=messages.reach(self.job_type, 0))
+        if isinstance(value, str):  # the key of an artifact: the message's id is the job's, whose
+            raise Ignore  # result is yet to come
+        return value
 
 
 class LaterTask(LinkTask):

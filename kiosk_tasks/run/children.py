@@ -16,6 +16,10 @@ from kiosk_tasks.run.messages import planned, submit
 __all__ = ["gather", "submit_children"]
 
 _RESULT_FIELDS = ("output_file_name", "output_url")
+_MOST_LISTED = 1000
+"""Children that a parent's record lists for older clients; of more it says how many there are."""
+_BATCH = 500
+"""Records read at a time: those of 10,000 children would be 50 MB."""
 
 
 def submit_children(
@@ -24,27 +28,42 @@ def submit_children(
     parent: str,
     children: Sequence[Child],
     check: Callable[[], None],
-) -> None:
-    """Submit the children of a job.
+) -> dict[str, str]:
+    """Submit the children of a job; return what its record says of them.
 
     Their ids follow from the parent's, so that a second run of the stage submits none twice.
     check: raises if the parent should stop.
     """
-    jobs = [
-        new_job(find(child.type_name), child.fields, job_id=child_id(parent, number))
-        for number, child in enumerate(children)
-    ]
-    links = {name: planned(find(name)) for name in {job.type_name for job in jobs}}
-    for job in jobs:
+    links = {child.type_name: planned(find(child.type_name)) for child in children}
+    for child in children:  # before any is submitted; kept, 10,000 would be 30 MB
+        new_job(find(child.type_name), child.fields)
+    ids = []
+    for number, child in enumerate(children):
         check()
-        submit(app, ledger, job, parent=parent, links=links[job.type_name])
+        job = new_job(find(child.type_name), child.fields, job_id=child_id(parent, number))
+        submit(app, ledger, job, parent=parent, links=links[child.type_name])
+        ids.append(job.id)
+    return {"total_jobs": str(len(ids)), **_listed("children", ids)}
 
 
-def gather(ledger: Ledger, parent: str, keep: Any) -> Gathered:
-    """Return what became of a job's children, in their order."""
+def gather(ledger: Ledger, parent: str, keep: Any) -> tuple[Gathered, dict[str, str]]:
+    """Return what became of a job's children, in their order, and what its record says of them."""
     ids = ledger.children(parent)
-    found = {record.id: record for record in ledger.records(ids)}
-    return Gathered(keep, tuple(_outcome(child, found.get(child)) for child in ids))
+    outcomes: list[Outcome] = []
+    for start in range(0, len(ids), _BATCH):
+        batch = ids[start : start + _BATCH]
+        found = {record.id: record for record in ledger.records(batch)}
+        outcomes += [_outcome(child, found.get(child)) for child in batch]
+    told = {
+        **_listed("children:done", [o.id for o in outcomes if o.ok]),
+        **_listed("children:failed", [o.id for o in outcomes if not o.ok]),
+    }
+    return Gathered(keep, tuple(outcomes)), told
+
+
+def _listed(field: str, ids: Sequence[str]) -> dict[str, str]:
+    """Return a field of the parent's record that lists children, unless there are too many."""
+    return {field: ",".join(ids)} if len(ids) <= _MOST_LISTED else {}
 
 
 def _outcome(child: str, record: Record | None) -> Outcome:
@@ -53,4 +72,5 @@ def _outcome(child: str, record: Record | None) -> Outcome:
     name, fields = record.fields["original_name"], record.fields
     if record.status is not Status.DONE:
         return Outcome(child, name, ok=False, reason=fields.get("reason", ""))
-    return Outcome(child, name, ok=True, output={f: fields.get(f, "") for f in _RESULT_FIELDS})
+    output = {f: fields.get(f, "") for f in _RESULT_FIELDS}
+    return Outcome(child, name, ok=True, output=output, seconds=float(fields.get("total_time", 0)))

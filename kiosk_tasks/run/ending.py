@@ -12,15 +12,17 @@ from celery.states import FAILURE
 from kiosk_tasks.errors import Cancelled, KioskError
 from kiosk_tasks.job import Status
 from kiosk_tasks.jobs import find
-from kiosk_tasks.ledger import Claim, Ledger
-from kiosk_tasks.outputs import output_folder
-from kiosk_tasks.ports import Storage
+from kiosk_tasks.ledger import Claim, Ledger, Record
+from kiosk_tasks.outputs import output_folder, parts_folder
 from kiosk_tasks.run.messages import send
-from kiosk_tasks.workspace import Workspace
+from kiosk_tasks.wiring import Adapters
 
-__all__ = ["discard", "end_badly", "finish", "resume"]
+__all__ = ["discard", "end_badly", "end_children", "finish", "resume"]
 
 log = logging.getLogger(__name__)
+
+_BATCH = 500
+"""Children's records read at a time."""
 
 
 def finish(
@@ -49,22 +51,53 @@ def end_badly(
     status = Status.CANCELLED if isinstance(error, Cancelled) else Status.FAILED
     if not finish(app, ledger, job_id, status, {"reason": str(error)}, claim=claim):
         return False
-    for child in ledger.children(job_id):
-        end_badly(app, ledger, child, Cancelled(f"its parent, job {job_id}, is {status}."))
+    end_children(app, ledger, job_id, status)
     # whoever waits for the result by the job's id learns of it, whichever link it was
     app.backend.store_result(job_id, error, FAILURE)
     log.info("%s job_id=%s reason=%s", status, job_id, error)
     return True
 
 
-def discard(storage: Storage, workspace: Workspace, job_id: str, *, output: bool) -> None:
-    """Remove what an ended job's runs have left.
+def end_children(app: Celery, ledger: Ledger, job_id: str, status: Status | None) -> None:
+    """Cancel the children, of a job that has ended, that have not; nobody waits for them.
+
+    status: the job's; None if its record is gone.
+    """
+    for child in ledger.children(job_id):
+        end_badly(
+            app, ledger, child, Cancelled(f"its parent, job {job_id}, is {status or 'gone'}.")
+        )
+
+
+def discard(outside: Adapters, job_id: str, *, output: bool) -> None:
+    """Remove what an ended job's runs have left: artifacts, and all that a fan-out was made of.
 
     output: also what lies where its result would be; only for a job that is not done.
     """
-    workspace.clear(job_id)
+    outside.workspace.clear(job_id)
+    outside.storage.delete_all(parts_folder(job_id))
+    children = outside.ledger.children(job_id)
+    for start in range(0, len(children), _BATCH):
+        batch = children[start : start + _BATCH]
+        found = {record.id: record for record in outside.ledger.records(batch)}
+        for child in batch:
+            _discard_output(outside, child, found.get(child))
     if output:
-        storage.delete_all(output_folder(job_id))
+        outside.storage.delete_all(output_folder(job_id))
+
+
+def _discard_output(outside: Adapters, child: str, record: Record | None) -> None:
+    """Remove the result of an ended job's child: its parent had it, or never will.
+
+    One that is not done has none, or removes it itself.
+    """
+    folder = output_folder(child)
+    if record is None:
+        outside.storage.delete_all(folder)
+    elif record.status is Status.DONE:
+        key = record.fields.get("output_file_name", "")
+        if key.startswith(folder):
+            outside.storage.delete(key)
 
 
 def resume(app: Celery, ledger: Ledger, job_id: str) -> Any:

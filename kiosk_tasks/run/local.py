@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from kiosk_tasks.errors import KioskError
-from kiosk_tasks.fan_out import FanOut, Gathered, Outcome, child_id
-from kiosk_tasks.job import Job, new_job
+from kiosk_tasks.fan_out import Child, FanOut, Gathered, Outcome, child_id
+from kiosk_tasks.job import Job, Status, new_job
 from kiosk_tasks.jobs import find
+from kiosk_tasks.outputs import output_folder, parts_folder
 from kiosk_tasks.ports import Fact
 from kiosk_tasks.stages import check_job, run_stages
 from kiosk_tasks.wiring import Adapters, make_context
@@ -40,6 +41,11 @@ class MemoryReporter:
         yield
         self.seconds[name] = time.perf_counter() - start
 
+    def waiting(self) -> None:
+        """Say that the job waits for its children."""
+        self._status = str(Status.WAITING)
+        self._on_change(self._status, self._percent)
+
     def check(self) -> None:
         """Go on: nobody but Ctrl-C stops a local run."""
 
@@ -65,25 +71,43 @@ def run_local(
     Raises the KioskError that made the job fail.
     """
     steps = find(job.type_name).steps
-    ctx = make_context(job, report or MemoryReporter(), given=given)
+    report = report or MemoryReporter()
+    ctx = make_context(job, report, given=given)
     check_job(steps, ctx)
+    children: list[str] = []
     value: Any = None
-    for step in steps:
-        value = run_stages([step], value, ctx)
-        if isinstance(value, FanOut):
-            value = _run_children(job, value, given)
+    try:
+        for step in steps:
+            value = run_stages([step], value, ctx)
+            if isinstance(value, FanOut):
+                children = [child_id(job.id, number) for number in range(len(value.children))]
+                report.waiting()
+                value = _run_children(value, children, report, given)
+    finally:  # whatever became of it: neither its parts nor its children's results are of use
+        ctx.storage.delete_all(parts_folder(job.id))
+        for child in children:
+            ctx.storage.delete_all(output_folder(child))
     result: dict[str, Any] = value
     return result
 
 
-def _run_children(parent: Job, work: FanOut, given: Adapters | None) -> Gathered:
+def _run_children(
+    work: FanOut, ids: Sequence[str], report: MemoryReporter, given: Adapters | None
+) -> Gathered:
     """Run the children one after the other; a child that fails is told of, as in a queue."""
     outcomes = []
-    for number, child in enumerate(work.children):
-        job = new_job(find(child.type_name), child.fields, job_id=child_id(parent.id, number))
-        try:
-            output = run_local(job, given=given)
-            outcomes.append(Outcome(job.id, job.source.name, ok=True, output=output))
-        except KioskError as exc:
-            outcomes.append(Outcome(job.id, job.source.name, ok=False, reason=str(exc)))
+    for child, job_id in zip(work.children, ids, strict=True):
+        outcomes.append(_run_child(child, job_id, given))
+        report.progress(len(outcomes), len(ids))
     return Gathered(work.keep, tuple(outcomes))
+
+
+def _run_child(child: Child, job_id: str, given: Adapters | None) -> Outcome:
+    job = new_job(find(child.type_name), child.fields, job_id=job_id)
+    start = time.perf_counter()
+    try:
+        output = run_local(job, given=given)
+    except KioskError as exc:
+        return Outcome(job_id, job.source.name, ok=False, reason=str(exc))
+    seconds = time.perf_counter() - start
+    return Outcome(job_id, job.source.name, ok=True, output=output, seconds=seconds)

@@ -22,7 +22,7 @@ from kiosk_tasks.ledger import Ledger
 from kiosk_tasks.run.links import ADMIT, CONTINUE, Link, lane_of, plan_links
 from kiosk_tasks.settings import Settings
 
-__all__ = ["link_at", "planned", "reach", "send", "submit"]
+__all__ = ["link_at", "next_here", "planned", "reach", "send", "submit"]
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +43,19 @@ def reach(job_type: JobType[Any], start: int) -> int:
     """Return the stage before which one task must stop that runs all it can from `start` on."""
     stages = enumerate(job_type.steps[start:], start + 1)
     return next((stop for stop, step in stages if step.fans_out), len(job_type.steps))
+
+
+def next_here(job_type: JobType[Any], link: Link) -> Link | None:
+    """Return the link that a run may go on with, when a stage that might fan out has not.
+
+    None if there is none, or if it is for another queue or, by KIOSK_LINKS, for a task of its own.
+    """
+    stop = link.stop
+    if stop == len(job_type.steps) or not job_type.steps[stop - 1].fans_out:
+        return None
+    more = link_at(job_type, stop)
+    same_queue = link.queue in (more.lane, lane_of(more.queue, ADMIT))
+    return more if same_queue and Settings.load().links == "queue" else None
 
 
 def submit(

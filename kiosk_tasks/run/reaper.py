@@ -23,9 +23,9 @@ from kiosk_tasks.errors import BrokerUnavailable, StorageUnavailable, UnknownJob
 from kiosk_tasks.job import Status
 from kiosk_tasks.ledger import LostJobs, Waiting
 from kiosk_tasks.redis_clients import redis_client
-from kiosk_tasks.run.ending import discard, end_badly, resume
+from kiosk_tasks.run.ending import discard, end_badly, end_children, resume
+from kiosk_tasks.run.failing import too_many_deaths
 from kiosk_tasks.run.held import BrokerLists, LaneContent
-from kiosk_tasks.run.task import too_many_deaths
 from kiosk_tasks.settings import Settings
 from kiosk_tasks.wiring import Adapters, adapters
 
@@ -70,8 +70,7 @@ class Reaper:
     def __init__(self, app: Celery, outside: Adapters, broker: BrokerLists) -> None:
         """app: sends the messages. broker: what Celery's lists hold."""
         self._app = app
-        self._ledger, self._storage = outside.ledger, outside.storage
-        self._workspace = outside.workspace
+        self._outside, self._ledger = outside, outside.ledger
         self._lost = LostJobs(outside.ledger)
         self._broker = broker
         self._stopped = threading.Event()
@@ -157,22 +156,24 @@ class Reaper:
         jobs = self._lost.untidy(_BATCH)
         for job_id in jobs:
             try:
-                done = self._ledger.record(job_id).status is Status.DONE
+                status = self._ledger.record(job_id).status
             except UnknownJob:
-                done = False
-            discard(self._storage, self._workspace, job_id, output=not done)
+                status = None
+            end_children(self._app, self._ledger, job_id, status)
+            discard(self._outside, job_id, output=status is not Status.DONE)
         self._lost.tidied(jobs)
         return len(jobs)
 
     def tidy(self) -> int:
         """Remove what no record accounts for; lists the workspace, so it is not for every look."""
-        artifacts = self._workspace.keys()
+        workspace = self._outside.workspace
+        artifacts = workspace.keys()
         found = {key.partition("/")[0] for key in artifacts}
         open_ones = {r.id for r in self._ledger.records(found) if not r.status.terminal}
         for job_id in found - open_ones:
-            self._workspace.clear(job_id)
+            workspace.clear(job_id)
         partials = sum(
-            place.remove_partials(_PARTIALS_AGE_S) for place in (self._storage, self._workspace)
+            place.remove_partials(_PARTIALS_AGE_S) for place in (self._outside.storage, workspace)
         )
         return len(found - open_ones) + partials
 

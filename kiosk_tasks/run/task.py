@@ -3,43 +3,32 @@
 from __future__ import annotations
 
 import logging
-import random
 import time
 from datetime import UTC, datetime
 from typing import Any
 
-from billiard.exceptions import SoftTimeLimitExceeded
 from celery import Task
 from celery.exceptions import Ignore, Reject
+from celery.states import SUCCESS
 
-from kiosk_tasks.errors import (
-    BrokerUnavailable,
-    Cancelled,
-    ClaimLost,
-    InternalError,
-    KioskError,
-    OutOfMemory,
-    TimeLimit,
-    WorkerDied,
-)
+from kiosk_tasks.errors import BrokerUnavailable, Cancelled, ClaimLost, KioskError
 from kiosk_tasks.fan_out import FanOut
 from kiosk_tasks.job import Job, JobType, Status, new_job
 from kiosk_tasks.ledger import Claim, LedgerReporter
 from kiosk_tasks.ledger.records import Record
-from kiosk_tasks.redaction import hide
 from kiosk_tasks.redis_clients import BrokerRefuses
 from kiosk_tasks.run.children import gather, submit_children
 from kiosk_tasks.run.ending import discard, end_badly, finish, resume
+from kiosk_tasks.run.failing import as_ours, pause_s, too_many_deaths
 from kiosk_tasks.run.links import Link, lane_of
-from kiosk_tasks.run.messages import link_at
+from kiosk_tasks.run.messages import link_at, next_here
 from kiosk_tasks.stages import check_job, run_stages
 from kiosk_tasks.wiring import Adapters, adapters, make_context
 
-__all__ = ["LinkTask", "run_link", "too_many_deaths"]
+__all__ = ["LinkTask", "run_link"]
 
 log = logging.getLogger(__name__)
 
-_BACKOFF_MAX_S = 60
 _LEDGER_AWAY_S = 1.0
 """A run that cannot reach the ledger waits so long before it puts its message back."""
 _KILL_AFTER_S = 60
@@ -88,14 +77,6 @@ def run_link(task: LinkTask, job_id: str, *, start: int, stop: int, artifact: st
         raise Reject(str(exc), requeue=True) from exc
 
 
-def too_many_deaths(attempts: int) -> WorkerDied:
-    """Return the error of a job whose every run has died."""
-    return WorkerDied(
-        f"the worker died {attempts} times while it ran this job, most likely for want of memory. "
-        "Split the image, or run the worker with more."
-    )
-
-
 def _run(task: LinkTask, outside: Adapters, claim: Claim, link: Link, artifact: str) -> Any:
     """Run a claimed link; the one place where any exception is caught."""
     job_id, seconds = claim.job_id, task.job_type.seconds
@@ -104,7 +85,7 @@ def _run(task: LinkTask, outside: Adapters, claim: Claim, link: Link, artifact: 
         try:
             if claim.exhausted:
                 raise too_many_deaths(claim.record.attempts)
-            value = _stages(task.job_type, outside, claim, report, link, artifact)
+            link, value = _stages(task.job_type, outside, claim, report, link, artifact)
             if isinstance(value, FanOut):
                 return _fan_out(task, outside, claim, link, value, report)
             if link.stop < len(task.job_type.steps):
@@ -114,7 +95,7 @@ def _run(task: LinkTask, outside: Adapters, claim: Claim, link: Link, artifact: 
             raise
         except Exception as exc:  # the task boundary: whatever it is ends in the record
             # without the cause: Celery keeps its text with the result, and it may hold a password
-            raise _outcome(task, outside, claim, link, _as_ours(exc, job_id)) from None
+            raise _outcome(task, outside, claim, link, as_ours(exc, job_id)) from None
 
 
 def _stages(
@@ -124,14 +105,24 @@ def _stages(
     report: LedgerReporter,
     link: Link,
     artifact: str,
-) -> Any:
+) -> tuple[Link, Any]:
+    """Run the link's stages; return it, longer if the run has gone on, and the last value.
+
+    The message ends at a stage that may fan out. One that need not is no reason for another.
+    """
     ctx = make_context(_job_of(claim.record, job_type), report, given=outside)
     if link.start == 0:
         check_job(job_type.steps, ctx)
     value = outside.workspace.get(artifact) if artifact else None
-    if link.start and job_type.steps[link.start - 1].fans_out:
-        value = gather(outside.ledger, claim.job_id, value)
-    return run_stages(job_type.steps[link.start : link.stop], value, ctx)
+    if link.start and job_type.steps[link.start - 1].fans_out and _has_children(claim.record):
+        value, counts = gather(outside.ledger, claim.job_id, value)
+        report.put(counts)
+    value = run_stages(job_type.steps[link.start : link.stop], value, ctx)
+    more = None if isinstance(value, FanOut) else next_here(job_type, link)
+    if more is not None:
+        value = run_stages(job_type.steps[more.start : more.stop], value, ctx)
+        link = Link(link.start, more.stop, link.queue)
+    return link, value
 
 
 def _job_of(record: Record, job_type: JobType[Any]) -> Job:
@@ -147,11 +138,17 @@ def _hand_on(
     value: Any,
     report: LedgerReporter,
 ) -> str:
-    """Leave the value for the next link, whose message Celery sends when this task returns."""
+    """Leave the value for the next link, whose message Celery sends when this task returns.
+
+    The chain in a message ends at a stage that may fan out: what follows is sent here.
+    """
     key = outside.workspace.put(claim.job_id, task.job_type.steps[link.stop].name, value)
     fields = {**report.unwritten(), "artifact": key}
-    lane = _next_lane(task, link)
+    chained = not any(step.fans_out for step in task.job_type.steps[link.start : link.stop])
+    lane = _next_lane(task, link) if chained else link_at(task.job_type, link.stop).lane
     outside.ledger.release(claim, "next", lane=lane, stage_index=link.stop, fields=fields)
+    if not chained:
+        resume(task.app, outside.ledger, claim.job_id)
     return key
 
 
@@ -165,9 +162,8 @@ def _fan_out(
 ) -> str:
     """Submit the children and let the job wait, holding no worker."""
     key = outside.workspace.put(claim.job_id, task.job_type.steps[link.stop].name, value.keep)
-    submit_children(task.app, outside.ledger, claim.job_id, value.children, report.check)
-    total = str(len(value.children))
-    fields = {**report.unwritten(), "artifact": key, "total_jobs": total, "progress": "0"}
+    told = submit_children(task.app, outside.ledger, claim.job_id, value.children, report.check)
+    fields = {**report.unwritten(), **told, "artifact": key, "progress": "0"}
     lane = link_at(task.job_type, link.stop).lane
     if outside.ledger.release(claim, "children", lane=lane, stage_index=link.stop, fields=fields):
         resume(task.app, outside.ledger, claim.job_id)
@@ -182,15 +178,25 @@ def _end_well(
     fields = {**report.unwritten(), **value, "progress": "100", "total_time": f"{seconds:.4f}"}
     if not finish(task.app, outside.ledger, claim.job_id, Status.DONE, fields, claim=claim):
         raise ClaimLost(f"another run has taken over job {claim.job_id}, or it has ended.")
-    if _has_artifact(claim.record):
-        outside.workspace.clear(claim.job_id)
+    if task.request.id != claim.job_id:  # the message was to end before: its id is not the job's
+        task.app.backend.store_result(claim.job_id, value, SUCCESS)
     log.info("done job_id=%s seconds=%.3f", claim.job_id, seconds)
+    if "artifact" in claim.record.fields or task.job_type.fans_out:
+        _discard_quietly(outside, claim.job_id)
     return value
 
 
-def _has_artifact(record: Record) -> bool:
-    """Tell whether a link before this one has left something in the workspace."""
-    return "artifact" in record.fields
+def _discard_quietly(outside: Adapters, job_id: str) -> None:
+    """Remove what a job that is done has left; what cannot be removed now is the reaper's."""
+    try:
+        discard(outside, job_id, output=False)
+    except KioskError as exc:
+        log.warning("not tidied job_id=%s why=%s", job_id, exc)
+
+
+def _has_children(record: Record) -> bool:
+    """Tell whether the stage before has fanned out."""
+    return "total_jobs" in record.fields
 
 
 def _next_lane(task: LinkTask, link: Link) -> str:
@@ -208,21 +214,6 @@ def _was_delivered(request: Any) -> bool:
     return bool(delivery.get("redelivered") or request.retries)
 
 
-def _as_ours(error: Exception, job_id: str) -> KioskError:
-    if isinstance(error, KioskError):
-        return error
-    if isinstance(error, MemoryError):
-        return OutOfMemory(
-            "the worker has not enough memory for this image. "
-            "Split the image, or run the worker with more."
-        )
-    if isinstance(error, SoftTimeLimitExceeded):
-        return TimeLimit("the job took longer than its time limit. Split the image.")
-    log.error("unforeseen job_id=%s", job_id, exc_info=error)
-    what = hide(f"{type(error).__name__}: {error}")
-    return InternalError(f"an unforeseen error ({what}); see the log.")
-
-
 def _outcome(
     task: LinkTask, outside: Adapters, claim: Claim, link: Link, error: KioskError
 ) -> Exception:
@@ -233,18 +224,12 @@ def _outcome(
             outside.ledger.release(
                 claim, "again", lane=record.fields["lane"], stage_index=link.start, fields={}
             )
-            return _again(task, error, record.retries)
+            return task.retry(exc=error, countdown=pause_s(record.retries), throw=False)
         if end_badly(task.app, outside.ledger, job_id, error, claim=claim):
-            discard(outside.storage, outside.workspace, job_id, output=True)
+            discard(outside, job_id, output=True)
             return error
     status = outside.ledger.record(job_id).status
     if status.terminal:
-        discard(outside.storage, outside.workspace, job_id, output=status is not Status.DONE)
+        discard(outside, job_id, output=status is not Status.DONE)
     log.info("left job_id=%s why=%s", job_id, error)
     return Ignore()
-
-
-def _again(task: LinkTask, error: KioskError, retries: int) -> Exception:
-    """Send the link again after a pause: doubling, with jitter so that not all come at once."""
-    pause_s = min(2.0**retries, _BACKOFF_MAX_S) * random.uniform(0.5, 1.0)  # noqa: S311
-    return task.retry(exc=error, countdown=pause_s, throw=False)

@@ -396,14 +396,38 @@ def test_racing_children_wake_the_parent_once(
     assert woken.count(True) == 1
 
 
+def test_children_are_kept_for_their_parent(
+    ledger: Ledger, family: tuple[Claim, list[Job]], broker: Broker
+) -> None:
+    parent, children = family
+
+    def kept_s() -> list[int]:
+        answers: Any = [broker.client.ttl(f"{broker.prefix}job:{one.id}") for one in children]
+        return list(answers)
+
+    ledger.finish(children[0].id, Status.DONE, {})
+    wait_for_children(ledger, parent, 3)
+    ledger.finish(children[1].id, Status.FAILED, {})
+    assert kept_s() == [-1, -1, -1]
+    ledger.finish(parent.job_id, Status.CANCELLED, {})
+    first, second, third = kept_s()
+    assert 0 < first <= EXPIRES_S
+    assert 0 < second <= EXPIRES_S
+    assert third == -1  # it has not ended
+    ledger.finish(children[2].id, Status.CANCELLED, {})
+    assert 0 < kept_s()[2] <= EXPIRES_S
+
+
 def test_child_of_an_ended_parent(
     ledger: Ledger, family: tuple[Claim, list[Job]], broker: Broker
 ) -> None:
     parent, children = family
     ledger.finish(parent.job_id, Status.CANCELLED, {})
     assert ledger.finish(children[0].id, Status.DONE, {}).parent == ""
-    for name in ("children", "ended"):
-        assert broker.client.ttl(f"{broker.prefix}{name}:{parent.job_id}") != -1
+    lists = [f"{broker.prefix}{name}:{parent.job_id}" for name in ("children", "ended")]
+    assert [broker.client.ttl(name) for name in lists] == [-1, -2]  # there is to be tidied
+    LostJobs(ledger).tidied([parent.job_id])
+    assert 0 < broker.client.ttl(lists[0]) <= EXPIRES_S
 
 
 def released(ledger: Ledger, claim: Claim, how: Any, *, stage_index: int) -> None:

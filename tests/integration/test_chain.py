@@ -98,6 +98,63 @@ def end(value, ctx):
 job_type = JobType("spy", "A spy", "predict", SpyParams, (begin, act, end))
 '''
 
+SPLITTER = '''
+"""A job type of someone else's package that hands its work to children, if there is enough."""
+
+from kiosk_tasks.fan_out import Child, FanOut, Gathered
+from kiosk_tasks.job import JobType, Params, stage
+from kiosk_tasks.outputs import parts_folder
+
+
+class SplitParams(Params):
+    parts: int = 0
+
+
+def split(_, ctx):
+    if not ctx.params.parts:
+        return "alone"
+    children = []
+    for number in range(ctx.params.parts):
+        key = f"{parts_folder(ctx.job.id)}{number}.bin"
+        ctx.storage.put_new(key, b"part")
+        children.append(Child("leaf", {"input_file_name": key}))
+    return FanOut(tuple(children), keep="gathered")
+
+
+def gather(value, ctx):
+    if not isinstance(value, Gathered):
+        return value
+    data = b"".join(ctx.storage.get(o.output["output_file_name"]) for o in value.outcomes)
+    return f"{value.keep} {data.decode()}"
+
+
+def postprocess(value, ctx):
+    return value
+
+
+def end(value, ctx):
+    return {"output_file_name": value, "output_url": ""}
+
+
+job_type = JobType(
+    "split", "Splits", "predict", SplitParams,
+    (stage(split, fans_out=True), gather, postprocess, end),
+)
+'''
+
+LEAF = """
+from kiosk_tasks.job import JobType, Params
+
+
+def only(_, ctx):
+    key = f"output/{ctx.job.id}/result.bin"
+    ctx.storage.put_new(key, ctx.storage.get(ctx.job.source.input_file_name))
+    return {"output_file_name": key, "output_url": ""}
+
+
+job_type = JobType("leaf", "A leaf", "predict", Params, (only,))
+"""
+
 
 @dataclass(frozen=True)
 class Site:
@@ -134,11 +191,13 @@ class Site:
 def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that looks like the site-packages of an installed plugin."""
     folder = tmp_path_factory.mktemp("plugin")
-    (folder / "spy_job.py").write_text(PLUGIN)
+    for name, code in {"spy": PLUGIN, "split": SPLITTER, "leaf": LEAF}.items():
+        (folder / f"{name}_job.py").write_text(code)
+    entries = "".join(f"{name} = {name}_job:job_type\n" for name in ("spy", "split", "leaf"))
     info = folder / "spy_job-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: spy-job\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[kiosk_tasks.job_types]\nspy = spy_job:job_type\n")
+    (info / "entry_points.txt").write_text(f"[kiosk_tasks.job_types]\n{entries}")
     return folder
 
 
@@ -323,6 +382,41 @@ def test_local_and_every_cut_into_links_give_the_same_bytes(client: Client) -> N
         assert float(record.fields["total_time"]) > 0
         assert client.ledger.open_count() == 0
         assert list(client.site.workspace.list()) == [], mode
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("parts", "output"), [(0, "alone"), (3, "gathered partpartpart")])
+def test_a_stage_that_may_fan_out(client: Client, mode: str, parts: int, output: str) -> None:
+    MODES[mode](client)
+    before = sorted(client.site.bucket.list())
+    result = client.task("split").delay(input_file_name="x", parts=parts)
+    assert result.get(timeout=30)["output_file_name"] == output
+    record = client.record(result.id)
+    assert record.status is Status.DONE
+    children = record.fields.get("children", "")
+    assert children == ",".join(client.ledger.children(result.id))
+    assert record.fields.get("children:done", "") == children
+    assert record.fields.get("total_jobs", "0") == str(parts)
+    wait_for(lambda: sorted(client.site.bucket.list()) == before, what="parts and results are gone")
+    assert list(client.site.workspace.list()) == []
+    assert client.ledger.open_count() == 0
+
+
+@pytest.mark.parametrize(("parts", "output"), [(0, "alone"), (2, "gathered partpart")])
+def test_a_stage_that_may_fan_out_sent_by_name_only(
+    client: Client, parts: int, output: str
+) -> None:
+    fields = {"input_file_name": "x", "parts": parts}
+    result = client.app.send_task("split", kwargs=fields, queue="predict")
+    assert result.get(timeout=30)["output_file_name"] == output
+
+
+@pytest.mark.parametrize(("parts", "output"), [(0, "alone"), (2, "gathered partpart")])
+def test_a_stage_that_may_fan_out_here(client: Client, parts: int, output: str) -> None:
+    before = sorted(client.site.bucket.list())
+    job = new_job(find("split"), {"input_file_name": "x", "parts": parts})
+    assert run_local(job)["output_file_name"] == output
+    assert sorted(client.site.bucket.list()) == before
 
 
 def test_named_model_and_version(client: Client) -> None:

@@ -1,6 +1,7 @@
 -- End a job, once. ARGV: prefix, job id, token ('' = whoever holds it), seconds to keep the record,
 -- seconds until what it may have left is removed, field, value, …
 -- Answers {'written' or why not, id of the parent if this was its last child}.
+-- The list of its children stays until what they have left is removed (`LostJobs.tidied`).
 local id, token, keep, sweep_s = ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
 local status = get('status')
 if not status then return {'lost', ''} end
@@ -11,6 +12,7 @@ if ended(status) then
 end
 if token ~= '' and get('token') ~= token then return {'lost', ''} end
 local untidy = get('artifact') or tonumber(get('attempts')) > 1 or get('total_jobs')
+  or redis.call('EXISTS', prefix .. 'children:' .. id) == 1
 forget_place(id)
 put(record, {unpack(ARGV, 6)})
 redis.call('HDEL', record, 'token')
@@ -20,18 +22,22 @@ local moment = now()
 if untidy or get('status') ~= 'done' then
   redis.call('ZADD', prefix .. 'sweep', moment + sweep_s, id)
 end
-for _, key in ipairs({record, prefix .. 'children:' .. id, prefix .. 'ended:' .. id}) do
-  redis.call('EXPIRE', key, keep)
+-- its children were kept for it; those that run on set their own time
+for _, child in ipairs(redis.call('SMEMBERS', prefix .. 'ended:' .. id)) do
+  redis.call('EXPIRE', prefix .. 'job:' .. child, keep)
 end
+redis.call('EXPIRE', prefix .. 'ended:' .. id, keep)
 local mirror = get('mirror')
 if mirror then redis.call('EXPIRE', mirror, keep, 'NX') end -- unless the client has said when
 
 local parent = get('parent')
-if not parent then return {'written', ''} end
-local its_record, its_ended = prefix .. 'job:' .. parent, prefix .. 'ended:' .. parent
+local its_record, its_ended = prefix .. 'job:' .. (parent or id), prefix .. 'ended:' .. (parent or id)
 local its = redis.call('HMGET', its_record, 'status', 'total_jobs', 'lane')
-if not its[1] or ended(its[1]) then return {'written', ''} end
-redis.call('SADD', its_ended, id)
+if not its[1] or ended(its[1]) then
+  redis.call('EXPIRE', record, keep)
+  return {'written', ''}
+end
+redis.call('SADD', its_ended, id) -- the parent will read the record, however late
 if its[1] ~= 'waiting' then return {'written', ''} end
 local count, total = redis.call('SCARD', its_ended), tonumber(its[2])
 put(its_record, {'progress', math.floor(100 * count / total)})

@@ -20,9 +20,12 @@ from kiosk_tasks.errors import (
     UnusableImage,
     WorkerDied,
 )
+from kiosk_tasks.fan_out import Child, FanOut
 from kiosk_tasks.job import Job, JobType, Params, Status, new_job, stage
 from kiosk_tasks.ledger import Ending, Ledger
+from kiosk_tasks.outputs import parts_folder
 from kiosk_tasks.run import task as boundary
+from kiosk_tasks.run.reaper import Reaper
 from kiosk_tasks.run.task import run_link
 from kiosk_tasks.wiring import Adapters
 from tests.conftest import Broker
@@ -38,34 +41,39 @@ class Retried(Exception):  # what `task.retry` raises in Celery is no error eith
 class Setting:
     """A job of two stages in a ledger, and a stand-in for the Celery task that runs it."""
 
-    def __init__(self, outside: Adapters, act: Act) -> None:
+    def __init__(self, outside: Adapters, act: Act, *, fans_out: bool = False) -> None:
         def end(value: Any, _ctx: Any) -> dict[str, str]:
+            if self.end_error:
+                raise self.end_error
             return {"output_file_name": f"output/{value}", "output_url": "memory://"}
 
-        stages = (stage(act, name="act"), stage(end, name="end"))
+        stages = (stage(act, name="act", fans_out=fans_out), stage(end, name="end"))
         self.job_type: JobType[Params] = JobType("toy", "Toy", "toy", Params, stages)
         self.outside = outside
+        self.end_error: Exception | None = None
         self.job: Job = new_job(self.job_type, {"input_file_name": "x"})
         outside.ledger.submit(self.job, lane="toy:6")
         self.countdowns: list[float] = []
-        self.stored: list[tuple[str, Exception]] = []
+        self.stored: list[tuple[str, Any]] = []
 
-    def task(self, *, redelivered: bool = False) -> Any:
+    def task(self, *, redelivered: bool = False, request_id: str = "") -> Any:
         def retry(*, exc: Exception, countdown: float, throw: bool) -> Exception:
             assert not throw
             self.countdowns.append(countdown)
             return Retried(str(exc))
 
         store = SimpleNamespace(
-            store_result=lambda job_id, error, _state: self.stored.append((job_id, error))
+            store_result=lambda job_id, result, _state: self.stored.append((job_id, result))
         )
         return SimpleNamespace(
             job_type=self.job_type,
             request=SimpleNamespace(
-                retries=0, id=self.job.id, delivery_info={"redelivered": redelivered}
+                retries=0,
+                id=request_id or self.job.id,
+                delivery_info={"redelivered": redelivered},
             ),
             retry=retry,
-            app=SimpleNamespace(backend=store),
+            app=SimpleNamespace(backend=store, AsyncResult=lambda job_id: job_id),
         )
 
     def run(self, start: int = 0, stop: int = 2, artifact: str = "", **task: Any) -> Any:
@@ -81,12 +89,12 @@ class Setting:
 
 
 @pytest.fixture
-def setting(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Act], Setting]]:
+def setting(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Setting]]:
     ledger = Ledger(broker.client, prefix=broker.prefix, expires_s=60)
     outside = fake_adapters(ledger=ledger)
     monkeypatch.setattr(boundary, "adapters", lambda: outside)
     monkeypatch.setattr(boundary, "_LEDGER_AWAY_S", 0.0)
-    yield lambda act: Setting(outside, act)
+    yield lambda act, **more: Setting(outside, act, **more)
     outside.heart.close()
 
 
@@ -244,3 +252,121 @@ def test_output_of_a_cancelled_job_is_removed(setting: Callable[[Act], Setting])
     with pytest.raises(Ignore):
         here.run()
     assert list(here.outside.storage.list("output/")) == []
+
+
+def test_stage_that_need_not_fan_out_is_followed_at_once(
+    setting: Callable[..., Setting],
+) -> None:
+    here = setting(give, fans_out=True)
+    answer = here.run(0, 1, request_id="of a message that was to end before")
+    assert answer == {"output_file_name": "output/value", "output_url": "memory://"}
+    assert here.status is Status.DONE
+    assert here.stored == [(here.job.id, answer)]  # whoever waits for the job's result has it
+    assert "total_jobs" not in here.outside.ledger.record(here.job.id).fields
+    assert here.outside.workspace.keys() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("KIOSK_LINKS", "stage"), ("KIOSK_STAGE_QUEUES", '{"end": "cpu"}')],
+)
+def test_stage_that_need_not_fan_out_hands_on_to_another_queue(
+    setting: Callable[..., Setting], monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    resumed: list[str] = []
+    monkeypatch.setattr(boundary, "resume", lambda _app, _ledger, job_id: resumed.append(job_id))
+    here = setting(give, fans_out=True)
+    key = here.run(0, 1)
+    assert resumed == [here.job.id]
+    assert (
+        here.outside.ledger.record(here.job.id).fields["lane"]
+        == {
+            "KIOSK_LINKS": "toy",
+            "KIOSK_STAGE_QUEUES": "cpu",
+        }[name]
+    )
+    assert here.run(1, 2, key)["output_file_name"] == "output/value"
+    assert here.status is Status.DONE
+
+
+def fan_out(_value: Any, ctx: Any) -> FanOut:
+    ctx.storage.put_new(f"{parts_folder(ctx.job.id)}0.bin", b"part")
+    children = [Child("predict", {"input_file_name": f"{n}.tif"}) for n in range(2)]
+    return FanOut(tuple(children), keep="kept")
+
+
+@pytest.fixture
+def family(setting: Callable[..., Setting], monkeypatch: pytest.MonkeyPatch) -> Setting:
+    """A parent whose children are done, ready to gather them; nothing is really sent."""
+    monkeypatch.setattr(
+        "kiosk_tasks.run.messages.send", lambda *_args, **_more: SimpleNamespace(id="")
+    )
+    monkeypatch.setattr(boundary, "resume", lambda *_args: None)
+    here = setting(fan_out, fans_out=True)
+    here.run(0, 1)
+    ledger, storage = here.outside.ledger, here.outside.storage
+    for child in ledger.children(here.job.id):
+        key = f"output/{child}/x.zip"
+        storage.put(key, b"result of a child")
+        ledger.finish(child, Status.DONE, {"output_file_name": key, "total_time": "1.5"})
+    storage.put("output/of nobody's child/x.zip", b"")
+    return here
+
+
+LEFT = ["output/of nobody's child/x.zip"]
+
+
+def test_what_a_fan_out_was_made_of_goes_with_its_parent(family: Setting) -> None:
+    artifact = family.outside.ledger.record(family.job.id).fields["artifact"]
+    assert len(list(family.outside.storage.list())) == 4
+    family.run(1, 2, artifact)
+    record = family.outside.ledger.record(family.job.id)
+    assert record.status is Status.DONE
+    assert record.fields["children:done"] == record.fields["children"]
+    assert record.fields["children:failed"] == ""
+    assert list(family.outside.storage.list()) == LEFT
+
+
+def test_a_gathering_that_is_tried_again_finds_its_children(
+    family: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_args: Any) -> None:
+        raise StorageUnavailable("the bucket is away.")
+
+    artifact = family.outside.ledger.record(family.job.id).fields["artifact"]
+    with monkeypatch.context() as patch:
+        patch.setattr("kiosk_tasks.run.task.gather", away)
+        with pytest.raises(Retried):
+            family.run(1, 2, artifact)
+    assert len(list(family.outside.storage.list())) == 4
+    family.run(1, 2, artifact)
+    assert list(family.outside.storage.list()) == LEFT
+
+
+def test_what_cannot_be_removed_at_once_is_the_reapers(
+    family: Setting, monkeypatch: pytest.MonkeyPatch, broker: Broker
+) -> None:
+    def away(*_args: Any) -> None:
+        raise StorageUnavailable("the bucket is away.")
+
+    outside = family.outside
+    with monkeypatch.context() as patch:
+        patch.setattr(type(outside.storage), "delete_all", away)
+        family.run(1, 2, outside.ledger.record(family.job.id).fields["artifact"])
+    assert family.status is Status.DONE
+    assert len(list(outside.storage.list())) == 4
+    broker.client.zadd(f"{broker.prefix}sweep", {family.job.id: 1.0}, xx=True)
+    reaper = Reaper(SimpleNamespace(), outside, SimpleNamespace())  # type: ignore[arg-type]
+    assert reaper._leftovers() == 1
+    assert list(outside.storage.list()) == LEFT
+    assert reaper._leftovers() == 0
+
+
+def test_failed_parent_leaves_nothing_of_its_children(family: Setting) -> None:
+    artifact = family.outside.ledger.record(family.job.id).fields["artifact"]
+    family.end_error = ZeroDivisionError("a bug")
+    with pytest.raises(InternalError):
+        family.run(1, 2, artifact)
+    assert family.status is Status.FAILED
+    assert list(family.outside.storage.list()) == LEFT
