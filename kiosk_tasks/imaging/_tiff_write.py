@@ -13,7 +13,7 @@ from tifffile import imwrite
 
 from kiosk_tasks.imaging.labels import LabelImage
 
-__all__ = ["write_labels", "write_planes"]
+__all__ = ["ome_xml", "write_labels", "write_planes"]
 
 _LARGE = 2048  # px; from this side on the file is tiled, so that viewers read parts of it
 _TILE = (512, 512)
@@ -47,7 +47,7 @@ def write_planes(planes: Mapping[str, NDArray[Any]], mpp: float | None) -> bytes
         for index, name in enumerate(names)
     )
     sizes = {"X": pixels.shape[2], "Y": pixels.shape[1], "C": len(names), "Z": 1, "T": 1}
-    return _encode(pixels, mpp, _ome_xml("heads", "float", sizes, mpp, channels))
+    return _encode(pixels, mpp, ome_xml("heads", "float", sizes, mpp, channels))
 
 
 def _encode(pixels: NDArray[Any], mpp: float | None, description: str) -> bytes:
@@ -74,12 +74,16 @@ def _labels_xml(labels: LabelImage) -> str:
     frames = labels.data.shape[0] if labels.axes == "TYX" else 1
     sizes = {"X": width, "Y": height, "C": 1, "Z": 1, "T": frames}
     channel = '<Channel ID="Channel:0:0" SamplesPerPixel="1"/>'
-    return _ome_xml("labels", "int32", sizes, labels.mpp, channel)
+    return ome_xml("labels", "int32", sizes, labels.mpp, channel)
 
 
-def _ome_xml(
+def ome_xml(
     name: str, dtype: str, sizes: Mapping[str, int], mpp: float | None, channels: str
 ) -> str:
+    """Return the description of an image whose planes follow each other in a file.
+
+    dtype: OME's name of it. sizes: by axis. channels: an element for each.
+    """
     physical = ""
     if mpp is not None:
         size = f"{mpp:.9g}"

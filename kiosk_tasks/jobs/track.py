@@ -1,0 +1,201 @@
+"""Tracking: a movie in, its cells out with one number each from frame to frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import Field
+
+from kiosk_tasks.errors import InvalidParameter, PartFailed
+from kiosk_tasks.fan_out import FanOut, Gathered, Outcome
+from kiosk_tasks.imaging.linking import LinkingParams, link
+from kiosk_tasks.imaging.tracks import Tracks, detect, joined
+from kiosk_tasks.job import Context, JobType, Model, Stage, Status
+from kiosk_tasks.outputs import OutputFile, stem_of
+from kiosk_tasks.outputs.tracks import write_tracks
+from kiosk_tasks.scratch import scratch_folder
+from kiosk_tasks.segmenting.movie_cells import (
+    cells_here,
+    children_of,
+    cut,
+    movie_look,
+    movie_scale,
+)
+from kiosk_tasks.segmenting.movies import (
+    Batch,
+    Found,
+    Given,
+    Plan,
+    Segmented,
+    fetched,
+    opened,
+    plan_of,
+)
+from kiosk_tasks.segmenting.params import CellParams
+from kiosk_tasks.stages import store
+
+MODEL = Model("NuclearSegmentation", axes="YXC", tile=512, mpp=0.65)
+
+# Measured, `python -m benchmarks.movies`: up to so many pixels, all frames together, the job is
+# done sooner without child jobs.
+SMALL_PIXELS = 2**22
+LINKING = LinkingParams()
+
+Cells = Found | Segmented | Given
+
+
+class TrackParams(CellParams):
+    """Parameters of `track`."""
+
+    channel: int | None = Field(
+        None, ge=0, description="Channel that shows the cells, from 0; default: the first."
+    )
+    segmentation: Literal["model", "given"] = Field(
+        "model",
+        description="model: a model finds the cells; given: those of the .trk or .trks file are "
+        "tracked anew.",
+    )
+    normalise: bool | None = Field(
+        None,
+        description="Scale intensities by the whole movie, not frame by frame; default: the "
+        "operator's.",
+    )
+    reach: float = Field(
+        LINKING.reach,
+        gt=0,
+        le=10,
+        description="A cell moves no further from one frame to the next, in cell diameters.",
+    )
+    gap_frames: int = Field(
+        LINKING.gap_frames, ge=0, le=10, description="A cell may be missed for so many frames."
+    )
+    divisions: bool = Field(LINKING.divide, description="Whether cells may divide.")
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What a job keeps while child jobs find the cells of its batches."""
+
+    plan: Plan
+    batches: tuple[Batch, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Linked:
+    """Cells, and the tracks of each movie."""
+
+    cells: Cells
+    tracks: tuple[Tracks, ...]
+
+
+def check_model(ctx: Context[TrackParams]) -> None:
+    """Find out, before the download, whether the job's model is served."""
+    if ctx.params.segmentation == "model":
+        movie_look(ctx, normalised=False)
+
+
+def split(_: None, ctx: Context[TrackParams]) -> FanOut | Cells:
+    """Find the cells of a small movie here; have those of a longer one found in batches."""
+    asked = ctx.params.normalise
+    normalised = ctx.choices.normalise_movie if asked is None else asked
+    with fetched(ctx) as (movies, folder):
+        plan = plan_of(movies, normalised=normalised)
+        _note(plan, ctx)
+        if ctx.params.segmentation == "given":
+            if any(movie.labels is None for movie in movies):
+                raise InvalidParameter(
+                    f"{ctx.job.source.name} has no cells in it, as a .trk file has; leave out the "
+                    'parameter segmentation, or set it to "model".'
+                )
+            return Given(plan)
+        look = movie_look(ctx, normalised=normalised)
+        ctx.report.note(model={"name": look.signature.model, "version": look.signature.version})
+        scale = movie_scale(movies, plan, ctx, look=look)
+        ctx.report.note(scale=round(scale.factor, 6))
+        if sum(frames * height * width for frames, height, width in sizes(plan)) <= SMALL_PIXELS:
+            return cells_here(movies, plan, ctx, look=look, scale=scale)
+        batches = list(cut(movies, plan, ctx, folder))
+    children = children_of(batches, ctx, look=look, scale=scale)
+    kept = Cut(plan, tuple(batch for batch, _name in batches))
+    return FanOut(children, keep=kept) if children else _gathered(kept, ())
+
+
+def link_cells(value: Gathered | Cells, ctx: Context[TrackParams]) -> Linked:
+    """Measure the cells of all frames, and link them into tracks."""
+    cells = _gathered(value.keep, value.outcomes) if isinstance(value, Gathered) else value
+    asked = ctx.params
+    params = LinkingParams(reach=asked.reach, gap_frames=asked.gap_frames, divide=asked.divisions)
+    tracks = []
+    with opened(cells, ctx) as read:
+        for which, (_frames, height, width) in enumerate(sizes(cells.plan)):
+            found = [
+                detect(labels, image, frame=number)
+                for number, (image, labels) in enumerate(read(which))
+            ]
+            shape = (height, width)
+            tracks.append(link(joined(found), shape=shape, params=params, check=ctx.report.check))
+    ctx.report.note(
+        cells=sum(len(movie.detections) for movie in tracks),
+        tracks=sum(len(movie.tracks) for movie in tracks),
+        divisions=sum(bool(track.daughters) for movie in tracks for track in movie.tracks),
+    )
+    return Linked(cells, tuple(tracks))
+
+
+def save(linked: Linked, ctx: Context[TrackParams]) -> dict[str, str]:
+    """Write the files of all movies, and leave them as one archive."""
+    with scratch_folder(ctx.limits.scratch) as folder, opened(linked.cells, ctx) as read:
+
+        def files() -> Iterator[OutputFile]:
+            plan, stem = linked.cells.plan, stem_of(ctx.job.source.name)
+            for which, tracks in enumerate(linked.tracks):
+                name = f"{stem}_{plan.parts[which]}" if plan.parts[which] else stem
+                facts = plan.movies[which]
+                for file in write_tracks(read(which), tracks, facts, stem=name, folder=folder):
+                    yield file
+                    if not isinstance(file.data, bytes):
+                        file.data.unlink()
+
+        return store(files(), ctx)
+
+
+def sizes(plan: Plan) -> Iterator[tuple[int, int, int]]:
+    """Yield (frames, Y, X) of each movie."""
+    return (movie.size for movie in plan.movies)
+
+
+def _gathered(kept: Cut, outcomes: tuple[Outcome, ...]) -> Segmented:
+    """Put each batch and its child's result together; raises PartFailed if one has failed."""
+    failed = [outcome for outcome in outcomes if not outcome.ok]
+    if failed:
+        more = f" (and {len(failed) - 1} more)" if failed[1:] else ""
+        raise PartFailed(f"no cells could be found in {failed[0].name}{more}: {failed[0].reason}")
+    keys = iter([outcome.output["output_file_name"] for outcome in outcomes])
+    results = tuple("" if batch.empty else next(keys) for batch in kept.batches)
+    return Segmented(kept.plan, kept.batches, results)
+
+
+def _note(plan: Plan, ctx: Context[TrackParams]) -> None:
+    first = plan.movies[0]
+    ctx.report.note(
+        movies=len(plan.movies),
+        frames=sum(frames for frames, _height, _width in sizes(plan)),
+        image={"axes": "TYX", "shape": list(first.size), "dtype": first.dtype, "mpp": first.mpp},
+    )
+
+
+job_type = JobType(
+    name="track",
+    title="Tracking of cells in movies",
+    queue="track",
+    params=TrackParams,
+    stages=(
+        Stage("split", split, Status.PREDICTING, model=MODEL, check=check_model, fans_out=True),
+        Stage("link_cells", link_cells, Status.POSTPROCESSING),
+        Stage("upload", save, Status.SAVING),
+    ),
+    aliases=("tracking", "caliban"),
+    seconds=3600,
+)

@@ -1,0 +1,126 @@
+"""The files of a tracked movie, written while its frames pass by: no movie is held in memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kiosk_tasks.imaging.animation import TrackAnimation
+from kiosk_tasks.imaging.label_movie import LabelMovieWriter, label_type
+from kiosk_tasks.imaging.labels import Labels
+from kiosk_tasks.imaging.lineage import Lineage, ctc_table, in_pieces, lineage_json
+from kiosk_tasks.imaging.tracks import Tracks
+from kiosk_tasks.imaging.trk import TrkWriter
+from kiosk_tasks.outputs.files import OutputFile
+
+__all__ = ["DIVISION_COLUMNS", "TRACK_COLUMNS", "MovieFacts", "write_tracks"]
+
+TRACK_COLUMNS = (
+    "track,label,frame,y,x,area_px,mean_intensity,y_um,x_um,area_um2"  # y_um … empty without mpp
+)
+DIVISION_COLUMNS = "mother,frame,daughter_1,daughter_2,y,x,y_um,x_um"
+
+
+@dataclass(frozen=True)
+class MovieFacts:
+    """What is known of a movie before its frames are read.
+
+    size: (T, Y, X). dtype: name of the pixels' type. mpp: µm per pixel, if known.
+    contrast: pixel values to draw as black and as white.
+    """
+
+    size: tuple[int, int, int]
+    dtype: str
+    mpp: float | None
+    contrast: tuple[float, float]
+
+
+def write_tracks(
+    frames: Iterable[tuple[NDArray[Any], Labels]],
+    tracks: Tracks,
+    facts: MovieFacts,
+    *,
+    stem: str,
+    folder: Path,
+) -> list[OutputFile]:
+    """Write all files of one movie into a folder.
+
+    frames: pixels and labels as they were detected, (Y, X) each, in order; drawn one by one.
+    Labels are those of `in_pieces`: the label image, the `.trk` file, `lineage.json` and
+    `res_track.txt` agree on them, and the tables have them beside the track.
+    """
+    lineage = in_pieces(tracks)
+    names = {end: f"{stem}{end}" for end in ("_tracked.ome.tif", ".trk", "_tracks.gif")}
+    paths = {end: folder / name for end, name in names.items()}
+    entries = lineage_json(lineage, frames=facts.size[0])
+    animation = TrackAnimation(lineage, facts.size, contrast=facts.contrast)
+    kind = label_type(len(lineage.pieces))
+    with ExitStack() as files:
+        stack = files.enter_context(
+            LabelMovieWriter(paths["_tracked.ome.tif"], facts.size, kind=kind, mpp=facts.mpp)
+        )
+        trk = files.enter_context(
+            TrkWriter(paths[".trk"], facts.size, raw=np.dtype(facts.dtype), tracked=kind)
+        )
+        for number, (image, found) in enumerate(frames):
+            labels = lineage.tracks.relabel(found, number)
+            stack.add(labels)
+            trk.add(image, labels)
+            if animation.wants(number):
+                animation.add(number, image, labels)
+        trk.finish(entries)
+    animation.save(paths["_tracks.gif"])
+    table = folder / f"{stem}_tracks.csv"
+    _write_lines(table, _track_lines(lineage, tracks, facts.mpp))
+    divisions = "\n".join([DIVISION_COLUMNS, *_division_lines(lineage, facts.mpp)]) + "\n"
+    return [
+        *(OutputFile(name, paths[end]) for end, name in names.items()),
+        OutputFile(table.name, table),
+        OutputFile(f"{stem}_divisions.csv", divisions.encode()),
+        OutputFile(f"{stem}_lineage.json", json.dumps(entries, separators=(",", ":")).encode()),
+        OutputFile(f"{stem}_res_track.txt", ctc_table(lineage)),
+    ]
+
+
+def _write_lines(path: Path, lines: Iterable[str]) -> None:
+    with path.open("w", encoding="ascii", newline="\n") as file:
+        file.writelines(f"{line}\n" for line in lines)
+
+
+def _track_lines(lineage: Lineage, tracks: Tracks, mpp: float | None) -> Iterator[str]:
+    """Yield the header, then a line for each cell of each frame, by track and frame."""
+    yield TRACK_COLUMNS
+    found = tracks.detections
+    order = np.lexsort((found.frame, tracks.track))
+    for row in order.tolist():
+        y, x, area = float(found.y[row]), float(found.x[row]), float(found.area[row])
+        yield (
+            f"{tracks.track[row]},{lineage.label[row]},{found.frame[row]},{y:.2f},{x:.2f},"
+            f"{area:.0f},{found.intensity[row]:.6g},{_um(y, mpp)},{_um(x, mpp)},"
+            f"{'' if mpp is None else f'{area * mpp**2:.6g}'}"
+        )
+
+
+def _division_lines(lineage: Lineage, mpp: float | None) -> Iterator[str]:
+    """Yield a line for each division: its first frame after, and where the mother was before."""
+    by_label = {piece.label: piece for piece in lineage.pieces}
+    found = lineage.tracks.detections
+    for piece in lineage.divisions:
+        one, other = piece.daughters
+        frame = min(by_label[one].first, by_label[other].first)
+        rows = found.rows(piece.last)
+        row = rows.start + int(np.flatnonzero(lineage.label[rows] == piece.label)[0])
+        y, x = float(found.y[row]), float(found.x[row])
+        places = f"{y:.2f},{x:.2f},{_um(y, mpp)},{_um(x, mpp)}"
+        yield f"{piece.track},{frame},{one},{other},{places}"
+
+
+def _um(length: float, mpp: float | None) -> str:
+    return "" if mpp is None else f"{length * mpp:.3f}"
