@@ -6,6 +6,7 @@ import csv
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,8 @@ from kiosk_tasks.errors import (
 )
 from kiosk_tasks.imaging.image import Image
 from kiosk_tasks.imaging.io import is_image_file, read
-from kiosk_tasks.imaging.trk import read_trk
+from kiosk_tasks.imaging.movie import open_movies
+from kiosk_tasks.imaging.trk import open_trk
 
 __all__ = [
     "TRACK_TABLES",
@@ -142,7 +144,7 @@ def read_tracks(path: Path) -> TrackedCells:
             f"{path.name} has no table of tracks beside it; put {tables[0].name} there, "
             "a row for each track: id, first frame, last frame, parent or 0."
         )
-    return TrackedCells(iter(read_labels(path, axes="TYX").data), _table(table))
+    return TrackedCells(_frames_of(path), _table(table))
 
 
 def _of_folder(folder: Path) -> TrackedCells:
@@ -156,21 +158,30 @@ def _of_folder(folder: Path) -> TrackedCells:
 
 
 def _of_trk(path: Path) -> TrackedCells:
-    movie = read_trk(path, name=path.name)
-    if len(movie.lineages) != 1:
+    with TemporaryDirectory() as folder:
+        lineages = open_trk(path, Path(folder), name=path.name).lineages
+    if len(lineages) != 1:
         raise InvalidFileType(
-            f"{path.name} holds {len(movie.lineages)} movies; give one movie per file, as .trk."
+            f"{path.name} holds {len(lineages)} movies; give one movie per file, as .trk."
         )
-    frames = movie.tracked.reshape(-1, *movie.tracked.shape[-3:-1])
     try:
-        rows = [_lineage_row(label, track) for label, track in movie.lineages[0].items()]
+        rows = [_lineage_row(label, track) for label, track in lineages[0].items()]
     except (KeyError, TypeError, ValueError) as exc:
         raise UnreadableArchive(
             f"{path.name} has a lineage without labels, frames or parents ({exc!r}); export it "
             "again as .trk."
         ) from exc
-    table = np.array(sorted(rows), np.int64).reshape(-1, 4)
-    return TrackedCells((_whole(frame, path.name) for frame in frames), table)
+    return TrackedCells(_frames_of(path), np.array(sorted(rows), np.int64).reshape(-1, 4))
+
+
+def _frames_of(path: Path) -> Iterator[NDArray[np.int64]]:
+    """Yield the labels of one frame after the other; no other is in memory."""
+    with (
+        TemporaryDirectory() as folder,
+        open_movies(path, Path(folder), name=path.name) as (movie, *_),
+    ):
+        for number in range(movie.size[0]):
+            yield _whole((movie.labels or movie.frame)(number), path.name)
 
 
 def _lineage_row(label: str, track: Mapping[str, Any]) -> tuple[int, int, int, int]:
