@@ -30,13 +30,14 @@ def without_false_divisions(
     detections: Detections,
     previous: NDArray[np.intp],
     *,
+    places: NDArray[np.float64],
     shape: tuple[int, int],
     params: DivisionParams,
 ) -> NDArray[np.intp]:
     """Return the links without divisions of which the sisters do not fit each other or the mother.
 
     previous: (N,) for each row that of the cell it was before, or -1.
-    shape: (Y, X) of a frame, px.
+    places: (N, 2) (y, x) px, after drift was taken off. shape: (Y, X) of a frame, px.
     Of a false division the link to the nearer cell stays. No cell has more than two daughters.
     Near the border, where nuclei are cut off, sisters may be as small as they are.
     """
@@ -46,7 +47,7 @@ def without_false_divisions(
         children.setdefault(int(previous[row]), []).append(row)
     for mother, found in children.items():
         if len(found) > 1:
-            near = sorted(found, key=lambda row: _distance(detections, mother, row))
+            near = _by_distance(places, mother, found)
             fits = _fits(detections, previous, children, (mother, near[0], near[1]), shape, params)
             kept[near[2 if fits else 1 :]] = -1
     return kept
@@ -83,5 +84,6 @@ def _near_border(cells: Detections, rows: list[int], shape: tuple[int, int]) -> 
     )
 
 
-def _distance(cells: Detections, one: int, other: int) -> float:
-    return float(np.hypot(cells.y[one] - cells.y[other], cells.x[one] - cells.x[other]))
+def _by_distance(places: NDArray[np.float64], mother: int, rows: list[int]) -> list[int]:
+    away = np.hypot(*(places[rows] - places[mother]).T)
+    return [rows[index] for index in np.argsort(away, kind="stable").tolist()]

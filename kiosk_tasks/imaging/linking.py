@@ -46,6 +46,7 @@ def link(
     detections: Detections,
     *,
     shape: tuple[int, int],
+    drift: NDArray[np.float64] | None = None,
     params: LinkingParams = DEFAULT_PARAMS,
     check: Callable[[], None] = _no_check,
 ) -> Tracks:
@@ -53,16 +54,20 @@ def link(
 
     detections: of all frames; any number of cells, none in some frames or in all.
     shape: (Y, X) of a frame, px.
+    drift: (T, 2) (y, x) px, how far the stage had moved in each frame (`drift.drifts`).
     check: called before and after the assignment; raises to stop.
 
     600 frames of 100 cells take some 3 s.
     """
+    places = np.stack([detections.y, detections.x], 1).astype(np.float64)
+    if drift is not None:
+        places -= drift[detections.frame]
     check()
-    previous = _assigned(detections, params)
+    previous = _assigned(detections, places, params)
     check()
     if params.divide:
         previous = without_false_divisions(
-            detections, previous, shape=shape, params=params.divisions
+            detections, previous, places=places, shape=shape, params=params.divisions
         )
     return assembled(detections, previous)
 
@@ -72,8 +77,13 @@ def typical_diameter(detections: Detections) -> float:
     return float(np.sqrt(4 / np.pi * np.median(detections.area)))
 
 
-def _assigned(detections: Detections, params: LinkingParams) -> NDArray[np.intp]:
-    """Return for each row that of the cell it was in a frame before, or -1."""
+def _assigned(
+    detections: Detections, places: NDArray[np.float64], params: LinkingParams
+) -> NDArray[np.intp]:
+    """Return for each row that of the cell it was in a frame before, or -1.
+
+    places: (N, 2) (y, x), px.
+    """
     previous = np.full(len(detections), -1, np.intp)
     if not len(detections) or detections.frame[0] == detections.frame[-1]:
         return previous
@@ -90,7 +100,6 @@ def _assigned(detections: Detections, params: LinkingParams) -> NDArray[np.intp]
     )
     first = int(detections.frame[0])
     starts = np.searchsorted(detections.frame, np.arange(first, detections.frame[-1] + 2))
-    places = np.stack([detections.y, detections.x], 1).astype(np.float64)
     tree = tracker.predict([places[i:j] for i, j in pairwise(starts)])
     for (frame, cell), (later, same) in tree.edges:
         previous[starts[later] + same] = starts[frame] + cell

@@ -95,7 +95,11 @@ def test_no_cell_has_three_daughters() -> None:
     assert sorted(len(track.daughters) for track in found.tracks) == [0, 0, 0, 2]
     three = cells([(50, 50)], [(44, 50, 50), (56, 50, 50), (50, 57, 50)])
     kept = without_false_divisions(
-        three, np.array([-1, 0, 0, 0]), shape=SHAPE, params=DivisionParams()
+        three,
+        np.array([-1, 0, 0, 0]),
+        places=np.stack([three.y, three.x], 1).astype(np.float64),
+        shape=SHAPE,
+        params=DivisionParams(),
     )
     assert kept.tolist() == [-1, 0, 0, -1]
 
