@@ -93,9 +93,9 @@ def gather(tiles: Sequence[Detections], layout: TileLayout) -> Detections:
         whole = found.scores > 0
         for axis, (start, length) in enumerate(zip((y, x), layout.shape, strict=True)):
             if start > 0:
-                whole &= boxes[:, axis] > start + 1
+                whole &= boxes[:, axis] >= start + 1
             if start + layout.tile < length:
-                whole &= boxes[:, axis + 2] < start + layout.tile - 1
+                whole &= boxes[:, axis + 2] <= start + layout.tile - 1
         kept.append(Detections(boxes[whole], found.scores[whole], found.masks[whole]))
     return Detections(
         np.concatenate([one.boxes for one in kept]),
