@@ -62,6 +62,7 @@ class TrackAnimation:
         picture[outline] = self._colour[cells[outline]]
         drawing = Pillow.fromarray(picture)
         pen = ImageDraw.Draw(drawing)
+        pen.fontmode = "1"  # without half tones: between two indices of the palette is no colour
         for label, path in self._paths.until(frame):
             places = [((x + 0.5) * self._factor, (y + 0.5) * self._factor) for y, x in path]
             pen.line(places, fill=int(self._colour[label]), width=1)
