@@ -97,20 +97,16 @@ def test_boxes_that_leave_the_plane_are_cut() -> None:
 
 
 def test_boxes_part_cells_that_touch() -> None:
-    interior = np.array(
-        [
-            [0.9 if c == "#" else 0.1 for c in row]
-            for row in [
-                ".............",
-                ".###########.",
-                ".###########.",
-                ".###########.",
-                ".............",
-                ".##..........",
-            ]
-        ],
-        np.float32,
-    )
+    text = """
+        .............
+        .###########.
+        .###########.
+        .###########.
+        .............
+        .##..........
+        """
+    rows = [[0.9 if one == "#" else 0.1 for one in row] for row in text.split()]
+    interior = np.array(rows, np.float32)
     labels = label_boxes(found([(0, 0, 5, 6), (0, 6, 5, 13)], [0.8, 0.9]), interior)
     expected = drawn("""
         .............
@@ -132,7 +128,7 @@ def test_no_cell_leaves_its_box() -> None:
 
 
 def test_what_a_detector_gives_is_read_by_shape() -> None:
-    outputs = {
+    outputs: dict[str, NDArray[Any]] = {
         "filtered_detections": np.array([[[2, 1, 6, 4], [0, 0, 0, 0]]], np.float32),
         "filtered_detections_1": np.array([[0.9, 0.8]], np.float32),
         "filtered_detections_2": np.array([[0, -1]], np.int64),

@@ -21,7 +21,7 @@ from kiosk_tasks.segmenting.heads import (
 def heads(**channels: int) -> Heads:
     """Heads whose planes hold 10 × their place + the channel."""
     planes = {
-        name: np.full((3, 4, count), 10 * place, np.float32) + np.arange(count, dtype=np.float32)
+        name: (np.full((3, 4, count), 10 * place) + np.arange(count)).astype(np.float32)
         for place, (name, count) in enumerate(channels.items())
     }
     return Heads(planes, Scale(1.0, measured=True), Image(np.zeros((3, 4)), "YX"))
