@@ -16,6 +16,7 @@ from kiosk_tasks.cli.evaluate import evaluate
 from kiosk_tasks.cli.export_model import export_model
 from kiosk_tasks.cli.flower import flower
 from kiosk_tasks.cli.models import models
+from kiosk_tasks.cli.new_job import new_job
 from kiosk_tasks.cli.options import with_options
 from kiosk_tasks.cli.run import run_command
 from kiosk_tasks.errors import KioskError, UserError
@@ -66,6 +67,7 @@ def build() -> typer.Typer:
     app.command()(flower)
     app.command()(export_model)
     app.command()(models)
+    app.command()(new_job)
     return app
 
 
