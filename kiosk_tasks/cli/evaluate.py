@@ -32,6 +32,7 @@ __all__ = ["evaluate"]
 _KINDS = {"track": TRACKS, "spot": SPOTS}
 """What is scored of a job type's results; of all others it is cells."""
 _MOST_LISTED = 5
+_NAME_WIDTH = 10
 
 
 def evaluate() -> typer.Typer:
@@ -101,7 +102,7 @@ def evaluate_command(job_type: JobType[Any], kind: Kind) -> Any:
             console.print(sentence, style="red", highlight=False, markup=False, soft_wrap=True)
         if set(report.rows) == {ALL}:
             raise InvalidParameter("no result could be scored.")
-        _show(report, output, title=f"{job_type.name}: {kind.name}", as_json=as_json)
+        _show(report, output, title=f"{job_type.title}: {kind.name}", as_json=as_json)
         if report.problems or not all_ran:
             raise typer.Exit(1)
 
@@ -163,7 +164,9 @@ def _show(report: Report, output: Path, *, title: str, as_json: bool) -> None:
 def _table(report: Report) -> Table:
     footer = len(report.rows) > 2
     table = Table(box=SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False, show_footer=footer)
-    table.add_column("image", footer=f"{len(report.rows) - 1} images", overflow="fold")
+    table.add_column(
+        "image", footer=f"{len(report.rows) - 1} images", overflow="fold", min_width=_NAME_WIDTH
+    )
     for key, heading in report.shown.items():
         table.add_column(
             heading, justify="right", no_wrap=True, footer=_text(report.rows[ALL][key])

@@ -113,13 +113,14 @@ def _tracks(pairs: list[Pair], _radius: float) -> Report:
     scores, problems = _each(pairs, one)
     rows: dict[str, Figures] = {name: asdict(movie) for name, movie in scores.items()}
     rows[ALL] = _of_all_tracks(list(rows.values()))
-    shown = {"tra": "TRA", "det": "DET", "lnk": "LNK", "seg": "SEG", "division_f1": "division F1"}
-    counts = {"divisions": "divisions", "divisions_found": "found", "divisions_right": "right"}
+    drawn = {"tra": "TRA", "det": "DET", "lnk": "LNK", "seg": "SEG", "division_f1": "division F1"}
     lines = {
-        name: tuple(math.nan if (v := row[key]) is None else v for key in shown)
+        name: tuple(math.nan if (v := row[key]) is None else v for key in drawn)
         for name, row in rows.items()
     }
-    return Report(rows, shown | counts, Chart("", tuple(shown.values()), "score", lines), problems)
+    shown = {key: heading for key, heading in drawn.items() if key != "lnk"}
+    shown |= {"divisions": "divisions", "divisions_found": "found", "divisions_right": "right"}
+    return Report(rows, shown, Chart("", tuple(drawn.values()), "score", lines), problems)
 
 
 def _of_all_tracks(rows: list[Figures]) -> Figures:

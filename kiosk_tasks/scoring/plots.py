@@ -44,16 +44,15 @@ def draw(chart: Chart, path: Path, *, title: str) -> None:
         ) from exc
     figure = Figure(_INCHES, _DPI, layout="constrained")
     axes = FigureCanvasAgg(figure).figure.subplots()
+    joined = "" if isinstance(chart.x[0], str) else "-"
     *single, pooled = chart.lines.items()
     named = len(single) <= _MOST_NAMED
     for name, values in single:
-        (line,) = axes.plot(chart.x, values, linewidth=1, marker="o", markersize=3)
+        (line,) = axes.plot(chart.x, values, f"o{joined}", linewidth=1, markersize=4)
         line.set(label=name) if named else line.set(color="0.75")
     if len(single) != 1:
         name, values = pooled
-        axes.plot(
-            chart.x, values, color="black", linewidth=2.5, marker="o", markersize=5, label=name
-        )
+        axes.plot(chart.x, values, f"ok{joined}", linewidth=2.5, markersize=6, label=name)
     axes.set(xlabel=chart.x_label, ylabel=chart.y_label, ylim=(-0.02, 1.02), title=title)
     axes.grid(visible=True, color="0.9")
     axes.legend(frameon=False, fontsize="small")
