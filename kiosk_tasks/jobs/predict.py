@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from kiosk_tasks.errors import InvalidParameter
 from kiosk_tasks.imaging.image import Image
@@ -61,6 +62,12 @@ class PredictParams(CellParams):
     @classmethod
     def _check_channels(cls, text: str | None) -> str | None:
         return text if text is not None and wanted_channels(text) else None
+
+    @model_validator(mode="after")
+    def _check_one_way(self) -> Self:
+        if self.channel is not None and self.channels is not None:
+            raise InvalidParameter("give channel or channels, not both.")
+        return self
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,8 +147,6 @@ def _wanted(ctx: Context[PredictParams]) -> tuple[Wanted, ...]:
     """Return the channels to segment; without a label where a model is to find out."""
     params = ctx.params
     if params.channels is not None:
-        if params.channel is not None:
-            raise InvalidParameter("give channel or channels, not both.")
         return wanted_channels(params.channels)
     label = params.label
     if label is None and not (ctx.choices.detect_label and params.model_name is None):
