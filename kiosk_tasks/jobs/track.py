@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from kiosk_tasks.errors import InvalidParameter, PartFailed
 from kiosk_tasks.fan_out import FanOut, Gathered, Outcome
+from kiosk_tasks.imaging.drift import drifts
 from kiosk_tasks.imaging.linking import LinkingParams, link
-from kiosk_tasks.imaging.tracks import Tracks, detect, joined
+from kiosk_tasks.imaging.tracks import Detections, Tracks, detect, joined
 from kiosk_tasks.job import Context, JobType, Model, Stage, Status
 from kiosk_tasks.outputs import OutputFile, stem_of
 from kiosk_tasks.outputs.tracks import write_tracks
@@ -26,6 +30,7 @@ from kiosk_tasks.segmenting.movie_cells import (
 from kiosk_tasks.segmenting.movies import (
     Batch,
     Found,
+    Frames,
     Given,
     Plan,
     Segmented,
@@ -57,10 +62,15 @@ class TrackParams(CellParams):
         description="model: a model finds the cells; given: those of the .trk or .trks file are "
         "tracked anew.",
     )
+    correct_drift: bool | None = Field(
+        None,
+        description="Measure how far the stage moves, and link in spite of it; default: the "
+        "operator's choice.",
+    )
     normalise: bool | None = Field(
         None,
         description="Scale intensities by the whole movie, not frame by frame; default: the "
-        "operator's.",
+        "operator's choice.",
     )
     reach: float = Field(
         LINKING.reach,
@@ -129,13 +139,17 @@ def link_cells(value: Gathered | Cells, ctx: Context[TrackParams]) -> Linked:
     params = LinkingParams(reach=asked.reach, gap_frames=asked.gap_frames, divide=asked.divisions)
     tracks = []
     with opened(cells, ctx) as read:
-        for which, (_frames, height, width) in enumerate(sizes(cells.plan)):
-            found = [
-                detect(labels, image, frame=number)
-                for number, (image, labels) in enumerate(read(which))
-            ]
-            shape = (height, width)
-            tracks.append(link(joined(found), shape=shape, params=params, check=ctx.report.check))
+        for which, (_frames, *shape) in enumerate(sizes(cells.plan)):
+            found, drift = _measured(read(which), ctx)
+            tracks.append(
+                link(
+                    found,
+                    shape=(shape[0], shape[1]),
+                    drift=drift,
+                    params=params,
+                    check=ctx.report.check,
+                )
+            )
     ctx.report.note(
         cells=sum(len(movie.detections) for movie in tracks),
         tracks=sum(len(movie.tracks) for movie in tracks),
@@ -164,6 +178,26 @@ def save(linked: Linked, ctx: Context[TrackParams]) -> dict[str, str]:
 def sizes(plan: Plan) -> Iterator[tuple[int, int, int]]:
     """Yield (frames, Y, X) of each movie."""
     return (movie.size for movie in plan.movies)
+
+
+def _measured(
+    frames: Frames, ctx: Context[TrackParams]
+) -> tuple[Detections, NDArray[np.float64] | None]:
+    """Look at each frame once: its cells and, if that is wanted, how far the stage has moved."""
+    cells: list[Detections] = []
+
+    def images() -> Iterator[NDArray[Any]]:
+        for number, (image, labels) in enumerate(frames):
+            cells.append(detect(labels, image, frame=number))
+            yield image
+
+    asked = ctx.params.correct_drift
+    if ctx.choices.correct_drift if asked is None else asked:
+        moved = np.stack(list(drifts(images())))
+        ctx.report.note(drift=np.abs(moved).max(axis=0).round(1).tolist())
+        return joined(cells), moved
+    deque(images(), maxlen=0)
+    return joined(cells), None
 
 
 def _gathered(kept: Cut, outcomes: tuple[Outcome, ...]) -> Segmented:

@@ -95,7 +95,7 @@ def cut(
             ctx.storage.upload_new(key, folder / "batch.tif")
             name = "_".join(filter(None, [stem, plan.parts[which], f"frames_{first}"]))
             empty = all(frame.min() == frame.max() for frame in batch)
-            yield Batch(which, key, empty), f"{name}.tif"
+            yield Batch(which, key, "BYX" if batch[1:] else "YX", empty), f"{name}.tif"
 
 
 def children_of(
@@ -104,7 +104,6 @@ def children_of(
     """Return the jobs that find the cells of batches, all with one model at one scale."""
     cells = look.cells
     fields = {
-        "axes": "BYX",
         "labels_only": True,
         "model_name": look.signature.model,
         "model_version": look.signature.version,
@@ -115,8 +114,10 @@ def children_of(
         "postprocess": cells.postprocess,
     }
     given = {name: value for name, value in fields.items() if value is not None}
+
+    def fields_of(batch: Batch, name: str) -> dict[str, Any]:
+        return {"input_file_name": batch.key, "original_name": name, "axes": batch.axes, **given}
+
     return tuple(
-        Child("predict", {"input_file_name": batch.key, "original_name": name, **given})
-        for batch, name in batches
-        if not batch.empty
+        Child("predict", fields_of(batch, name)) for batch, name in batches if not batch.empty
     )

@@ -32,6 +32,7 @@ from kiosk_tasks.stages import fetch
 __all__ = [
     "Batch",
     "Found",
+    "Frames",
     "Given",
     "Plan",
     "Read",
@@ -71,11 +72,13 @@ class Plan:
 class Batch:
     """Neighbouring frames of a movie, as a file in the bucket.
 
+    axes: of that file, "BYX", or "YX" of a single frame.
     empty: no frame shows anything, so that nobody need look for cells.
     """
 
     movie: int
     key: str
+    axes: str
     empty: bool
 
 

@@ -14,8 +14,6 @@ from kiosk_tasks.imaging.lineage import in_pieces
 from kiosk_tasks.imaging.picture import PALETTE
 from kiosk_tasks.imaging.tracks import Track, Tracks, detect, joined
 
-COLOURS = {tuple(colour) for colour in PALETTE.tolist()}
-
 
 def moving(frames: int, size: int = 64) -> tuple[NDArray[np.int32], Tracks]:
     """Two squares that move to the right and to the left, in different rows."""
@@ -45,7 +43,8 @@ def drawn(path: Path, frames: int, size: int = 64) -> list[NDArray[np.uint8]]:
 
 
 def colours(picture: NDArray[np.uint8], rows: slice) -> set[tuple[int, ...]]:
-    return {tuple(c) for c in picture[rows].reshape(-1, 3).tolist()} & COLOURS
+    found = [tuple(c) for c in PALETTE.tolist() if (picture[rows] == c).all(axis=-1).any()]
+    return set(found)
 
 
 def test_a_track_keeps_its_colour_and_shows_its_path(tmp_path: Path) -> None:
