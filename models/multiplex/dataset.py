@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from models.nuclear.targets import distances
 __all__ = ["Crops", "make_fields", "pixel_classes"]
 
 SIZE = 256  # px, side of a field
+ARRAYS = ("image", "truth")
 
 
 def make_fields(folder: Path, *, count: int, seed: int, processes: int = 2) -> Path:
@@ -28,13 +30,13 @@ def make_fields(folder: Path, *, count: int, seed: int, processes: int = 2) -> P
     `truth.npy` (count, 256, 256, 4) float16, as `network.heads_loss` takes it.
     """
     kept = folder / f"fields-{count}-{seed}"
-    if not (kept / "truth.npy").exists():
+    if not (kept / f"{ARRAYS[-1]}.npy").exists():
         kept.mkdir(parents=True, exist_ok=True)
         seeds = np.array_split(np.arange(seed, seed + count), 4 * processes)
         with ProcessPoolExecutor(processes) as pool:
-            images, truths = zip(*pool.map(_fields, seeds), strict=True)
-        np.save(kept / "image.npy", np.concatenate(images))
-        np.save(kept / "truth.npy", np.concatenate(truths))
+            parts = zip(*pool.map(_fields, seeds), strict=True)
+        for name, arrays in zip(ARRAYS, parts, strict=True):
+            np.save(kept / f"{name}.npy", np.concatenate(arrays))
     return kept
 
 
@@ -51,8 +53,8 @@ class Crops:
     @classmethod
     def of(cls, fields: Path, *, side: int, batch: int, seed: int) -> Crops:
         """Draw from the fields that `make_fields` has made."""
-        arrays = (np.load(fields / name, mmap_mode="r") for name in ("image.npy", "truth.npy"))
-        return cls(*arrays, side, batch, seed)
+        images, truths = (np.load(fields / f"{name}.npy", mmap_mode="r") for name in ARRAYS)
+        return cls(images, truths, side, batch, seed)
 
     def __call__(self, step: int) -> tuple[FloatImage, FloatImage]:
         """Draw images (batch, side, side, 2) and truths (batch, side, side, 4), float32."""
@@ -106,7 +108,7 @@ def _fields(seeds: Sequence[int]) -> tuple[NDArray[np.float16], NDArray[np.float
 
 
 def _truth(field: Tissue) -> NDArray[np.float16]:
-    maps = []
+    maps: list[NDArray[Any]] = []
     for labels in (field.whole_cell, field.nuclear):
         maps += [distances(labels)[..., 0], pixel_classes(labels)]
     return np.stack(maps, axis=-1).astype(np.float16)

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from models.nuclear.network import STRIDE, build_network
 
-__all__ = ["export"]
+__all__ = ["export", "pad_to_stride"]
 
 
 class _Served(tf.Module):
@@ -24,8 +24,7 @@ class _Served(tf.Module):
     def __call__(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
         """Pad to a multiple of the stride, predict, crop back."""
         size = tf.shape(image)[1:3]
-        padded = _mirror(_mirror(image, axis=1), axis=2)
-        heads = self.network(padded, training=False)[:, : size[0], : size[1]]
+        heads = self.network(pad_to_stride(image), training=False)[:, : size[0], : size[1]]
         return {
             "inner_distance": heads[..., 0:1],
             "outer_distance": heads[..., 1:2],
@@ -44,6 +43,11 @@ def export(weights: Path, out: Path) -> None:
     network.load_weights(weights)
     served = _Served(network)
     tf.saved_model.save(served, str(out), signatures={"serving_default": served.__call__})
+
+
+def pad_to_stride(image: tf.Tensor) -> tf.Tensor:
+    """Lengthen Y and X of (batch, Y, X, C) to multiples of `STRIDE`, mirrored."""
+    return _mirror(_mirror(image, axis=1), axis=2)
 
 
 def _mirror(image: tf.Tensor, *, axis: int) -> tf.Tensor:
