@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from kiosk_tasks.cli.images import find_images, result_names
 from kiosk_tasks.cli.options import with_options
 from kiosk_tasks.cli.run import run_command
 from kiosk_tasks.errors import InvalidParameter, MissingExtra
-from kiosk_tasks.evaluation.pairs import Kind, base_of, find_truths, pair
+from kiosk_tasks.evaluation.pairs import Kind, Parts, base_of, find_truths, pair
 from kiosk_tasks.evaluation.report import ALL, Report, write_report
 from kiosk_tasks.evaluation.score import CELLS, SPOTS, TRACKS, score
 from kiosk_tasks.job import JobType
@@ -82,31 +82,39 @@ def evaluate_command(job_type: JobType[Any], kind: Kind) -> Any:
         params: Any = None,
     ) -> None:
         console = Console(stderr=True, quiet=as_json)
-        stems = _stems(images)
-        truths = find_truths(stems, truth, kind)
-        _say_unmatched([stems[s].name for s in stems if s not in truths], truth, console)
-        wanted = [stem for stem in stems if stem in truths]
-        if not wanted:
-            raise InvalidParameter(
-                f"none of the images has a truth in {truth}: the truth of x.tif is called x.tif, "
-                "x_truth.tif, x_labels.tif or x_masks.tif there."
-            )
-        folder, all_ran = results or output / "results", True
+        stems, truths = _with_truths(images, truth, kind, console)
+        folder, missing = results or output / "results", []
         if results is None:
             run = {"workers": workers, "in_process": in_process, "params": params}
-            all_ran = _run(job_type, [stems[stem] for stem in wanted], folder, run)
-        pairs, missing = pair(wanted, truths, folder, kind)
+            missing = _run(job_type, stems, folder, run)
+        pairs, unpaired = pair([s for s in stems if s not in missing], truths, folder, kind)
+        lost = [f"{stem}: its job was not done; it is not scored." for stem in missing]
         report = score(kind, pairs, radius=radius)
-        report = replace(report, problems=[*missing, *report.problems])
+        report = replace(report, problems=[*lost, *unpaired, *report.problems])
         for sentence in report.problems:
             console.print(sentence, style="red", highlight=False, markup=False, soft_wrap=True)
         if set(report.rows) == {ALL}:
             raise InvalidParameter("no result could be scored.")
-        _show(report, output, title=f"{job_type.title}: {kind.name}", as_json=as_json)
-        if report.problems or not all_ran:
+        _show(report, output, title=job_type.title, as_json=as_json)
+        if report.problems:
             raise typer.Exit(1)
 
     return command
+
+
+def _with_truths(
+    arguments: list[str], truth: Path, kind: Kind, console: Console
+) -> tuple[dict[str, Path], dict[str, Parts]]:
+    """Return the images that have a truth, by the stem of their results, and the truths."""
+    images = _stems(arguments)
+    truths = find_truths(images, truth, kind)
+    if not truths:
+        raise InvalidParameter(
+            f"none of the images has a truth in {truth}: the truth of x.tif is called x.tif, "
+            "x_truth.tif, x_labels.tif or x_masks.tif there."
+        )
+    _say_unmatched([path.name for s, path in images.items() if s not in truths], truth, console)
+    return {stem: path for stem, path in images.items() if stem in truths}, truths
 
 
 def _stems(arguments: list[str]) -> dict[str, Path]:
@@ -131,18 +139,30 @@ def _say_unmatched(names: list[str], truth: Path, console: Console) -> None:
 
 
 def _run(
-    job_type: JobType[Any], images: Sequence[Path], results: Path, options: Mapping[str, Any]
-) -> bool:
-    """Do what `kiosk run` does, with its table on stderr; say whether all jobs were done."""
+    job_type: JobType[Any], images: Mapping[str, Path], results: Path, options: Mapping[str, Any]
+) -> list[str]:
+    """Do what `kiosk run` does, with its table on stderr; return the stems of what was not done.
+
+    Each result has a record. One that was there before, and is not of a job that was done now,
+    could be of other parameters.
+    """
+    before = {stem: _written_at(results, stem) for stem in images}
     try:
         with redirect_stdout(sys.stderr):
-            run_command(job_type)(images=[str(i) for i in images], output=results, **options)
+            run_command(job_type)(
+                images=[str(path) for path in images.values()], output=results, **options
+            )
     except typer.Exit as end:
         if end.exit_code > 1:
             raise
-    else:
-        return True
-    return False
+        return [stem for stem in images if _written_at(results, stem) == before[stem]]
+    return []
+
+
+def _written_at(folder: Path, stem: str) -> int:
+    """Return when the newest record of that name was written, ns; 0 if there is none."""
+    record = folder / f"{stem}_job.json"
+    return record.stat().st_mtime_ns if record.exists() else 0
 
 
 def _show(report: Report, output: Path, *, title: str, as_json: bool) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from kiosk_tasks.errors import InvalidParameter
 from kiosk_tasks.outputs import stem_of
 
-__all__ = ["Kind", "Pair", "base_of", "find_truths", "pair"]
+__all__ = ["Kind", "Pair", "Parts", "base_of", "find_truths", "pair"]
 
 _WORDS = re.compile(
     r"[_-](ground[_-]?truth|truth|gt|cp[_-]masks?|masks?|labels?|annotations?|spots|tracked|"

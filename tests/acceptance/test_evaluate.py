@@ -40,9 +40,12 @@ def test_an_image_that_fails_is_named_and_the_rest_is_scored(up: Shell, tmp_path
         shutil.copy(SAMPLES / name, folder)
     (folder / "broken.tif").write_bytes((SAMPLES / "nuclei_512.tif").read_bytes()[:5000])
     shutil.copy(SAMPLES / "nuclei_512_truth.tif", folder / "broken_truth.tif")
+    results = tmp_path / "scores" / "results"
+    results.mkdir(parents=True)
+    shutil.copy(SAMPLES / "nuclei_512_truth.tif", results / "broken_labels.ome.tif")  # of yore
     done = up.run("evaluate", "predict", folder, folder, "-o", tmp_path / "scores")
     assert done.returncode == 1
-    assert "broken" in done.stderr
+    assert "broken: its job was not done" in done.stderr
     scores = json.loads((tmp_path / "scores" / "scores.json").read_text())
     assert list(scores["images"]) == ["nuclei_512"]
     assert "Traceback" not in done.stderr
