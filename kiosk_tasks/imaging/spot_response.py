@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,16 +12,23 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from kiosk_tasks.errors import UnusableImage
-from kiosk_tasks.imaging.camera import MAD_TO_SD, camera_noise, hot_pixels
+from kiosk_tasks.imaging.camera import camera_noise, hot_pixels
 
-__all__ = ["SpotResponse", "Spread", "local_maxima", "noise_sd", "spot_response", "texture_sd"]
+__all__ = [
+    "SpotResponse",
+    "Surroundings",
+    "local_maxima",
+    "spot_response",
+    "surroundings",
+]
 
 FloatPlane = NDArray[np.float32]
 Slices = tuple[slice, slice]
 
 _BLOCK = 1024  # px; the response is made of blocks of that side, so that temporaries stay small
 _REACH = 4.0  # sigmas at which the kernel ends
-_CELL = 64  # px between two places where the texture is measured
+_CELL = 48  # px between two places where the texture is measured
+_QUIET, _QUIET_SD = 0.35, 0.4538  # of a normal distribution, 35 % lies within 0.4538 sd
 _STRIDE = 2  # neighbours of the response say nearly the same: every second one is looked at
 _ROUNDING = 1e-5  # of the largest response: below it is the rounding of float32
 _MEDIAN_ROWS = 512  # rows that are enough to know the image's level
@@ -36,7 +44,7 @@ class SpotResponse:
 
     values: (Y, X) float32, in units of `unit`; 0 on even or sloping ground.
     unit: one unit of `values` in the image's unit.
-    sigma: of the spots, px.
+    sigma: of the filter, px.
     noise: standard deviation of the camera's noise, in the image's unit.
     hot_pixels: how many single bright pixels were taken for their neighbours' median.
     """
@@ -47,38 +55,45 @@ class SpotResponse:
     noise: float
     hot_pixels: int
 
-    @property
-    def height_per_response(self) -> float:
-        """Height of a Gaussian spot of that sigma over its response, in the image's unit.
+    @cached_property
+    def noise_response(self) -> float:
+        """Spread that the camera's noise alone gives the response."""
+        side = 2 * int(_REACH * self.sigma + 0.5) + 3
+        impulse = np.zeros((side, side))
+        impulse[side // 2, side // 2] = 1
+        filtered = ndimage.gaussian_laplace(impulse, self.sigma, truncate=_REACH)
+        gain = float(np.sqrt((filtered**2).sum()) * self.sigma**2)
+        return self.noise / self.unit * gain
 
-        With σ for both spot and filter the response at the centre is exactly half the height.
-        """
-        return 2 * self.unit
-
-    @property
+    @cached_property
     def rounding(self) -> float:
         """What a response must exceed to be more than the rounding of numbers."""
         return float(max(self.values.max(), -self.values.min())) * _ROUNDING
 
 
 @dataclass(frozen=True, eq=False)
-class Spread:
-    """The spread of the response, measured at places of a coarse grid.
+class Surroundings:
+    """Level and spread of the response where no spot is, at places of a coarse grid.
 
-    values: (n, m) float64. rows, columns: where, px.
+    levels, spreads: (n, m) float64. rows, columns: where, px.
     """
 
-    values: NDArray[np.float64]
+    levels: NDArray[np.float64]
+    spreads: NDArray[np.float64]
     rows: NDArray[np.float64]
     columns: NDArray[np.float64]
 
-    def at(self, pixels: NDArray[np.intp]) -> NDArray[np.float64]:
-        """Return the spread at pixels (n, 2), between the places of the grid by interpolation."""
+    def at(self, pixels: NDArray[np.intp]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return level and spread at pixels (n, 2), between the places by interpolation."""
         along = [
             np.interp(pixels[:, axis], places, np.arange(len(places)))
             for axis, places in enumerate((self.rows, self.columns))
         ]
-        return np.asarray(ndimage.map_coordinates(self.values, along, order=1), np.float64)
+        level, spread = (
+            np.asarray(ndimage.map_coordinates(values, along, order=1), np.float64)
+            for values in (self.levels, self.spreads)
+        )
+        return level, spread
 
 
 def spot_response(plane: NDArray[Any], sigma: float) -> SpotResponse | None:
@@ -150,37 +165,27 @@ def local_maxima(values: FloatPlane, *, above: float) -> NDArray[np.intp]:
     return np.concatenate(found)
 
 
-def noise_sd(response: SpotResponse) -> float:
-    """Return the spread that the camera's noise alone gives the response, in its unit."""
-    return response.noise / response.unit * _gain(response.sigma)
+def surroundings(response: SpotResponse) -> Surroundings:
+    """Measure level and spread of the response around each place, whatever spots are there.
 
-
-def texture_sd(response: SpotResponse) -> Spread:
-    """Return the spread of the response around each place, robust against the spots themselves.
-
-    Each place looks at a square of twice the distance between places.
+    Each place looks at a square of twice the distance between places. The spread is read off the
+    quantile `_QUIET` of the distances from the median: spots make up less of the smaller ones.
     """
     values = response.values
     edges = [
         np.linspace(0, length, max(1, round(length / _CELL)) + 1).astype(np.intp)
         for length in values.shape
     ]
-    spread = np.empty([len(edge) - 1 for edge in edges])
+    levels = np.empty([len(edge) - 1 for edge in edges])
+    spreads = np.empty_like(levels)
     half = _CELL // 2
-    for i, j in np.ndindex(*spread.shape):
+    for i, j in np.ndindex(*levels.shape):
         (top, bottom), (left, right) = edges[0][i : i + 2], edges[1][j : j + 2]
         window = values[
             max(0, top - half) : bottom + half : _STRIDE,
             max(0, left - half) : right + half : _STRIDE,
         ]
-        spread[i, j] = MAD_TO_SD * np.median(np.abs(window - np.median(window)))
+        levels[i, j] = np.median(window)
+        spreads[i, j] = np.quantile(np.abs(window - levels[i, j]), _QUIET) / _QUIET_SD
     rows, columns = ((edge[:-1] + edge[1:] - 1) / 2 for edge in edges)
-    return Spread(spread, rows, columns)
-
-
-def _gain(sigma: float) -> float:
-    """Return the spread that the filter makes of white noise of spread 1."""
-    side = 2 * int(_REACH * sigma + 0.5) + 3
-    impulse = np.zeros((side, side))
-    impulse[side // 2, side // 2] = 1
-    return float(np.sqrt((ndimage.gaussian_laplace(impulse, sigma) ** 2).sum()) * sigma**2)
+    return Surroundings(levels, spreads, rows, columns)
