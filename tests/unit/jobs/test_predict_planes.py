@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tifffile
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from kiosk_tasks.choices import Choices
 from kiosk_tasks.errors import InvalidParameter, ModelMismatch, UnknownModel, UnusableImage
@@ -19,6 +20,8 @@ from kiosk_tasks.imaging.io import read
 from kiosk_tasks.job import new_job
 from kiosk_tasks.jobs import find
 from kiosk_tasks.run.local import MemoryReporter, run_local
+from kiosk_tasks.stages import run_stages
+from kiosk_tasks.workspace import decode, encode
 from tests.fake_models import FakeModel, FakeModels, deepcell, ours, says
 from tests.fakes import fake_adapters, tiff_bytes
 
@@ -344,3 +347,52 @@ def test_detecting_models_that_do_not_fit(tmp_path: Path) -> None:
     models = {NUCLEI: ours(), "ScaleDetection": says(17.0)}
     with pytest.raises(ModelMismatch, match=r"a scale of 17; this job takes 0\.1 to 10"):
         run(discs(4), tmp_path, models, Choices(detect_scale=True))
+
+
+def test_more_than_65536_cells(tmp_path: Path) -> None:
+    """No number is used twice, none is lost: not in the watershed, nor in the file."""
+    across, step = 257, 6
+    cell = np.zeros((step, step), np.uint16)
+    cell[1:5, 1:5] = 3000
+    image = np.tile(cell, (across, across))
+
+    def answer(images: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        inside = (images > 0.5).astype(np.float32)
+        middle = ndimage.uniform_filter(inside, (1, 3, 3, 1))
+        return {"inner_distance": middle, "outer_distance": middle, "foreground": inside}
+
+    done = run(image, tmp_path, {NUCLEI: FakeModel(answer)}, mpp=0.65, labels_only=True)
+    (labels,) = done.labels.values()
+    assert done.notes["cells"] == labels.max() == across**2 == 66049
+    np.testing.assert_array_equal(np.bincount(labels.ravel())[1:], 16)
+    np.testing.assert_array_equal(labels > 0, image > 0)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "fields"),
+    [
+        (discs(9), {}),
+        (discs(9, step=120, radius=40, size=480), {}),
+        (np.stack([discs(4), discs(2)]), {"axes": "TYX"}),
+        (np.stack([discs(4), discs(2)]), {"axes": "CYX", "channels": "1,0"}),
+        (np.stack([discs(4), discs(2)]), {"axes": "BYX", "labels_only": True}),
+        (discs(3), {"postprocess": "none"}),
+    ],
+)
+def test_values_that_waited_between_stages_give_the_same_files(
+    pixels: NDArray[Any], fields: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = {NUCLEI: ours(), CYTOPLASM: ours()}
+    fused = run(pixels, tmp_path, models, **fields).files
+    through = []
+
+    def waiting(steps: Any, value: Any, ctx: Any) -> Any:
+        through.append(type(value))
+        return run_stages(steps, decode(encode(value)), ctx)
+
+    monkeypatch.setattr("kiosk_tasks.run.local.run_stages", waiting)
+    chained = run(pixels, tmp_path, models, **fields).files
+    assert len(through) == 5
+    for files in (fused, chained):
+        del files["a_job.json"]  # it tells how long each stage took
+    assert chained == fused
