@@ -143,10 +143,10 @@ def _blocks(shape: tuple[int, ...], margin: int) -> Iterator[tuple[Slices, Slice
         yield (inner[0], inner[1]), (outer[0], outer[1]), (cut[0], cut[1])
 
 
-def local_maxima(values: FloatPlane, *, above: float) -> NDArray[np.intp]:
+def local_maxima(values: FloatPlane, *, above: float, every: bool = False) -> NDArray[np.intp]:
     """Return pixels higher than `above` and than their eight neighbours, (n, 2), by rows.
 
-    values: (Y, X). Of neighbours that are equally high the first one counts.
+    values: (Y, X). Of neighbours that are equally high the first one counts, or with `every` each.
     """
     found = []
     height, width = values.shape
@@ -160,7 +160,7 @@ def local_maxima(values: FloatPlane, *, above: float) -> NDArray[np.intp]:
             inside = (near_y >= 0) & (near_y < height) & (near_x >= 0) & (near_x < width)
             near = np.full(len(rows), -np.inf, np.float32)
             near[inside] = values[near_y[inside], near_x[inside]]
-            highest &= here > near if (y, x) < (0, 0) else here >= near
+            highest &= here > near if (y, x) < (0, 0) and not every else here >= near
         found.append(np.stack([rows[highest], columns[highest]], axis=1))
     return np.concatenate(found)
 

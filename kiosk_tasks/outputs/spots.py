@@ -22,28 +22,24 @@ _SPOT_COLUMNS = ("y", "x", "y_um", "x_um", "intensity", "signal_to_noise")
 
 
 @output_files.register
-def _of_planes(result: SpotPlanes, stem: str) -> list[OutputFile]:
-    image = result.image
-    stacked = image.axes != "YX"
-    planes = image.data if stacked else image.data[np.newaxis]
-    first = [_AXIS_NAMES[image.axes[0]]] if stacked else []
+def _of_planes(result: SpotPlanes, stem: str) -> Iterator[OutputFile]:
+    axes, mpp = result.image.axes, result.image.mpp
+    several = axes != "YX"
     rows = (
-        [*([str(number)] if stacked else []), *fields]
+        [*([str(number)] if several else []), *fields]
         for number, spots in enumerate(result.spots)
-        for fields in _fields(spots, image.mpp)
+        for fields in _fields(spots, mpp)
     )
-    chosen = np.unique(np.linspace(0, len(planes) - 1, _MOST_PICTURES).round().astype(int))
-    return [
-        OutputFile(f"{stem}_spots.csv", _csv([*first, *_SPOT_COLUMNS], rows)),
-        OutputFile(f"{stem}_spots_napari.csv", _napari(result.spots, stacked=stacked)),
-        *(
-            OutputFile(
-                f"{stem}_{first[0]}_{number}_overlay.png" if stacked else f"{stem}_overlay.png",
-                spots_png(planes[number], result.spots[number].positions, diameter=result.diameter),
-            )
-            for number in chosen.tolist()
-        ),
-    ]
+    first = [_AXIS_NAMES[axes[0]]] if several else []
+    yield OutputFile(f"{stem}_spots.csv", _csv([*first, *_SPOT_COLUMNS], rows))
+    yield OutputFile(f"{stem}_spots_napari.csv", _napari(result.spots, several=several))
+    planes = result.image.data if several else result.image.data[np.newaxis]
+    chosen = np.linspace(0, len(planes) - 1, min(_MOST_PICTURES, len(planes))).round()
+    for number in map(int, chosen):
+        name = f"{stem}_{first[0]}_{number}" if several else stem
+        positions = result.spots[number].positions
+        picture = spots_png(planes[number], positions, diameter=result.diameter)
+        yield OutputFile(f"{name}_overlay.png", picture)
 
 
 @output_files.register
@@ -124,11 +120,11 @@ def _fields(spots: Spots, mpp: float | None) -> Iterator[list[str]]:
         yield [f"{y:.3f}", f"{x:.3f}", *um, f"{intensity:.6g}", f"{snr:.4g}"]
 
 
-def _napari(planes: Sequence[Spots], *, stacked: bool) -> bytes:
+def _napari(planes: Sequence[Spots], *, several: bool) -> bytes:
     """Write spots as napari's points layer saves them: it opens the file by drag and drop."""
-    axes = 3 if stacked else 2
+    axes = 3 if several else 2
     positions = (
-        [*([str(number)] if stacked else []), f"{y:.3f}", f"{x:.3f}"]
+        [*([str(number)] if several else []), f"{y:.3f}", f"{x:.3f}"]
         for number, spots in enumerate(planes)
         for y, x in spots.positions.tolist()
     )

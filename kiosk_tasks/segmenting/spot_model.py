@@ -77,7 +77,7 @@ def spot_tiles(plane: Image, signature: Signature, *, mpp: float, clip: bool) ->
     Raises InvalidParameter for a pixel size more than ten times the model's, or less than a tenth.
     """
     factor = scale_factor(plane.mpp, mpp)
-    pixels = resize(plane.data, factor)
+    pixels = np.array(resize(plane.data, factor))  # what Pillow gives is read-only
     if clip:
         np.clip(pixels, *np.percentile(pixels, CLIP).astype(np.float32), out=pixels)
     lowest, highest = pixels.min(), pixels.max()
@@ -99,7 +99,7 @@ def spots_of_heads(heads: Heads, *, threshold: float, model: str) -> NDArray[np.
     """
     found = spot_heads({name: p.shape[-1] for name, p in heads.planes.items()}, model)
     probability = heads.planes[found.probability][..., -1]
-    peaks = local_maxima(probability, above=threshold)
+    peaks = local_maxima(probability, above=threshold, every=True)  # it may be 1 all over a spot
     rows, columns = peaks.T
     offsets = heads.planes[found.offsets][rows, columns].astype(np.float64)
     near = np.abs(offsets).max(axis=1, initial=0) <= LARGEST_OFFSET

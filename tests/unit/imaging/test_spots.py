@@ -226,6 +226,8 @@ def test_of_equal_neighbours_the_first_is_the_maximum() -> None:
     plane[5, 0] = 3
     assert local_maxima(plane, above=0).tolist() == [[1, 1], [3, 5], [5, 0]]
     assert local_maxima(plane, above=3.5).tolist() == [[1, 1], [3, 5]]
+    ridge = [[1, 1], [1, 2], [1, 3]]
+    assert local_maxima(plane, above=4.5, every=True).tolist() == ridge
 
 
 def test_memory_is_that_of_one_float_plane() -> None:
