@@ -7,13 +7,13 @@ the comments were measured with Celery 5.7 on Valkey 9.
 
 from kombu import Exchange, Queue
 
-from kiosk_tasks.jobs import job_types
+from kiosk_tasks.jobs import task_types
 from kiosk_tasks.run.links import ADMIT, CONTINUE, SEPARATOR, queue_names
 from kiosk_tasks.run.names import REAP, REAPER_QUEUE
 from kiosk_tasks.settings import Settings
 
 _settings = Settings.load()
-_longest_s = max(job_type.seconds for job_type in job_types().values())
+_longest_s = max(job_type.seconds for job_type in task_types().values())
 
 broker_url = _settings.broker_url
 result_backend = _settings.broker_url
@@ -26,13 +26,13 @@ accept_content = result_accept_content = ["json"]
 # queues: a name that nobody declared is an error, not a list that nobody reads
 task_queues = tuple(
     Queue(name, Exchange(name), routing_key=name)
-    for name in (*queue_names(job_types(), _settings.stage_queues), REAPER_QUEUE)
+    for name in (*queue_names(task_types(), _settings.stage_queues), REAPER_QUEUE)
 )
 task_default_queue = task_queues[0].name
 task_create_missing_queues = False
 task_routes = {
     name_or_stage: {"queue": job_type.queue, "priority": ADMIT}
-    for name, job_type in job_types().items()
+    for name, job_type in task_types().items()
     for name_or_stage in (name, f"{name}.*")
 } | {REAP: {"queue": REAPER_QUEUE}}
 

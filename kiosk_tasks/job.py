@@ -176,6 +176,7 @@ class JobType(Generic[P]):
     stages: functions or `stage(…)` records, in order; values pass from one to the next.
     aliases: names that older clients send.
     seconds: time limit of one link of the job; the worker ends it after that.
+    reads_archives: a zip archive is one input to it; else its files are inputs, one by one.
     """
 
     name: str
@@ -185,10 +186,11 @@ class JobType(Generic[P]):
     stages: tuple[StageFunction | Stage, ...]
     aliases: tuple[str, ...] = ()
     seconds: int = 1800
+    reads_archives: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a declaration that could not be run, where it is written."""
-        for word in (self.name, self.queue):
+        for word in (self.name.removesuffix("-zip"), self.queue):  # archives': archive_jobs.py
             if not re.fullmatch(r"[a-z][a-z0-9_]*", word):
                 raise ValueError(f"{word!r}: use lower-case letters, digits and _, a letter first.")
         names = [step.name for step in self.steps]

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import io
+import shutil
 import time
 import zipfile
 from collections.abc import Collection, Iterator, Mapping
 from importlib import import_module
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from kiosk_tasks.errors import Cancelled
+from kiosk_tasks.archive_jobs import ARCHIVE_END
+from kiosk_tasks.errors import Cancelled, UnreadableArchive
+from kiosk_tasks.imaging.archives import unsafe_name
 from kiosk_tasks.job import Job, Status, new_job
-from kiosk_tasks.jobs import find
+from kiosk_tasks.jobs import find, find_for
 from kiosk_tasks.ledger import LostJobs, Record
+from kiosk_tasks.outputs import stem_of
 from kiosk_tasks.run.ending import discard, end_badly
 from kiosk_tasks.run.links import plan_links
 from kiosk_tasks.run.reaper import Reaped, make_reaper
@@ -44,7 +47,7 @@ def submit(type_name: str, fields: Mapping[str, Any]) -> Job:
 
     Raises UnknownJobType and InvalidParameter before anything is written.
     """
-    job = new_job(find(type_name), fields)
+    job = new_job(find_for(type_name, fields), fields)
     _chain().submit(job)
     return job
 
@@ -58,7 +61,7 @@ def submit_file(
     """
     key = f"uploads/{uuid4().hex}/{path.name}"
     given = {**fields, "input_file_name": key, "original_name": name or path.name}
-    job = new_job(find(type_name), given)
+    job = new_job(find_for(type_name, given), given)
     adapters().storage.upload(key, path)
     _chain().submit(job)
     return job
@@ -141,17 +144,36 @@ def watch(job_ids: Collection[str]) -> Iterator[Record | None]:
 
 
 def fetch(record: Record, folder: Path) -> list[Path]:
-    """Unpack a finished job's result into a folder; return the files written, by name."""
-    packed = io.BytesIO(adapters().storage.get(record.fields["output_file_name"]))
+    """Unpack a finished job's result into a folder; return the files written, by name.
+
+    What became of an archive goes into a folder of its own there, named after it. Memory stays
+    bounded. Raises MissingObject, StorageFull and OSError.
+    """
+    if record.fields.get("job_type", "").endswith(ARCHIVE_END):
+        folder = folder / stem_of(record.fields["original_name"])
     folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    with zipfile.ZipFile(packed) as archive:
-        for member in archive.namelist():
-            target = folder / PurePosixPath(member).name
-            part = target.with_name(f".{target.name}.part")
-            part.write_bytes(archive.read(member))
-            written.append(part.replace(target))
-    return sorted(written)
+    packed = folder / f".{record.id}.zip.part"  # where its files need the space anyway
+    try:
+        adapters().storage.download(record.fields["output_file_name"], packed)
+        if not zipfile.is_zipfile(packed):  # a job type's own kind of result
+            name = record.fields["output_file_name"].rpartition("/")[2]
+            return [packed.replace(folder / name)]
+        with zipfile.ZipFile(packed) as archive:
+            members = archive.infolist()
+            for fault in filter(None, (unsafe_name(m.filename) for m in members)):
+                raise UnreadableArchive(f"a file of the result {fault}")
+            return sorted(_extract(archive, m, folder / m.filename) for m in members)
+    finally:
+        packed.unlink(missing_ok=True)
+
+
+def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> Path:
+    """Write one file, whole or not at all."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.name}.part")
+    with archive.open(member) as source, part.open("wb") as copy:
+        shutil.copyfileobj(source, copy, 2**20)
+    return part.replace(target)
 
 
 def forget_files(record: Record) -> None:

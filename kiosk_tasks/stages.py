@@ -156,7 +156,7 @@ def store(files: Iterable[OutputFile], ctx: Context[Any]) -> dict[str, str]:
     key = f"{output_folder(ctx.job.id)}{stem}.zip"
     with scratch_folder(ctx.limits.scratch) as folder:
         packed = folder / "result.zip"
-        pack(files, f"{stem}_job.json", _provenance(ctx), packed)
+        pack(files, f"{stem}_job.json", lambda: _provenance(ctx), packed)
         ctx.storage.upload_new(key, packed)
     return {"output_file_name": key, "output_url": ctx.storage.url(key)}
 

@@ -7,27 +7,28 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
+from kiosk_tasks.archive_jobs import ARCHIVE_END
 from kiosk_tasks.bridge.input_keys import bucket_key
-from kiosk_tasks.errors import InvalidFileType, InvalidParameter
+from kiosk_tasks.errors import InvalidParameter
 from kiosk_tasks.job import Job, JobType, new_job
-from kiosk_tasks.jobs import find, job_types
+from kiosk_tasks.jobs import find_for, job_types
 
 __all__ = ["is_text", "job_id_of", "job_of", "queue_names", "queue_of"]
 
 log = logging.getLogger(__name__)
 
-ARCHIVE_END = "-zip"
-"""How a frontend names the queue of a job whose file is an archive."""
-
 UNDERSTOOD = frozenset(
     {"original_name", "input_file_name", "model_name", "model_version", "dimension_order", "status"}
 )
+RENAMED = {"preprocess_function": "preprocess", "postprocess_function": "postprocess"}
+"""Fields of older clients that are a parameter under another name, where a job type has it."""
+
 IGNORED = frozenset(
     {
-        # How to compute. The job type's own stages decide; one that takes such a parameter, under
-        # this very name, is given it.
-        *("preprocess_function", "postprocess_function", "cuts", "label", "scale", "channels"),
-        *("segmentation_type", "compartment"),
+        # How to compute. A job type that takes such a parameter is given it, the others decide by
+        # themselves.
+        *RENAMED,
+        *("cuts", "label", "scale", "channels", "segmentation_type", "compartment"),
         # Where it came from: for people who look into the hash.
         *("url", "identity_upload", "created_at", "updated_at", "updated_by", "progress"),
     }
@@ -63,12 +64,10 @@ def job_of(key: str, fields: Mapping[str, str], *, bucket_url: str) -> Job:
     """
     if not fields:
         raise InvalidParameter("the job's hash is gone: it expired before the job could begin.")
-    if queue_of(key).endswith(ARCHIVE_END):
-        raise InvalidFileType("zip archives are not supported yet. Send the images one by one.")
     for needed in ("status", "input_file_name"):
         if not fields.get(needed):
             raise InvalidParameter(f"the job's hash has no {needed!r}.")
-    job_type = find(queue_of(key))
+    job_type = find_for(queue_of(key), fields)
     given = {
         **_parameters(job_type, fields),
         "input_file_name": bucket_key(fields["input_file_name"], bucket_url),
@@ -85,6 +84,9 @@ def _parameters(job_type: JobType[Any], fields: Mapping[str, str]) -> dict[str, 
     if strange and fields["status"] == "new":  # later it has the workers' fields, too
         log.info("ignored fields=%s job_type=%s", ",".join(sorted(strange)), job_type.name)
     given = {name: fields[name] for name in taken if name in fields}
+    for old, name in RENAMED.items():
+        if name in taken and old in fields:
+            given.setdefault(name, fields[old])
     if "axes" in taken and not given.get("axes"):
         given["axes"] = _axes_of(fields.get("dimension_order", ""))
     return given

@@ -13,7 +13,7 @@ from typing import Any
 
 from kiosk_tasks.errors import KioskError
 from kiosk_tasks.job import Job, new_job
-from kiosk_tasks.jobs import find
+from kiosk_tasks.jobs import find_for
 from kiosk_tasks.ledger import Record
 from kiosk_tasks.ledger.records import now, time_field
 from kiosk_tasks.run.local import MemoryReporter, run_local
@@ -59,7 +59,7 @@ def run_here(
     """
     key = f"uploads/{name}"
     given = {**params, "input_file_name": key, "original_name": name}
-    job = new_job(find(type_name), given, job_id=name)
+    job = new_job(find_for(type_name, given), given, job_id=name)
     adapters().storage.upload(key, image)
     report = MemoryReporter(
         lambda status, percent: on_change(_record(job, {"status": status}, percent))
@@ -79,4 +79,7 @@ def run_here(
 
 def _record(job: Job, fields: Mapping[str, str], percent: int) -> Record:
     source = {"input_file_name": job.source.input_file_name, "original_name": job.source.name}
-    return Record(job.id, {**source, "progress": str(percent), "updated_at": now(), **fields})
+    kind = {"job_type": job.type_name}
+    return Record(
+        job.id, {**source, **kind, "progress": str(percent), "updated_at": now(), **fields}
+    )

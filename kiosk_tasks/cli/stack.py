@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from kiosk_tasks.jobs import job_types
+from kiosk_tasks.jobs import task_types
 from kiosk_tasks.run.links import queue_names
 from kiosk_tasks.settings import Settings
 from kiosk_tasks.stack import Stack, State
@@ -34,7 +34,7 @@ def embedded_stack(
 
     stack = Stack(
         home,
-        queues=queue_names(job_types(), settings.stage_queues),
+        queues=queue_names(task_types(), settings.stage_queues),
         concurrency=concurrency,
         models_dirs=model_folders(settings),
         flower=flower,

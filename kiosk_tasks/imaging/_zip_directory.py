@@ -123,8 +123,8 @@ def _check_entries(directory: bytes, end: _End, name: str) -> None:
 def _check_spans(spans: list[tuple[int, int]], limit: int, name: str) -> None:
     """Refuse entries that share bytes: a few bytes would unpack to any number of them."""
     spans.sort()
-    following = [start for start, _ in spans[1:]]
-    for (_, stop), start in zip(spans, [*following, limit], strict=True):
+    starts = [*(start for start, _ in spans), limit]
+    for (_, stop), start in zip(spans, starts[1:], strict=True):
         if stop > start:
             raise _damaged(name, "its entries overlap")
 

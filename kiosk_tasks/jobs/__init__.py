@@ -1,7 +1,7 @@
 """The job types: one file each, found here and in installed packages, listed nowhere.
 
 A module in this folder, or a module named by an entry point of the group `kiosk_tasks.job_types`,
-declares `job_type = JobType(…)`.
+declares `job_type = JobType(…)`. For each there is another, `<name>-zip`, that does archives.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from importlib.metadata import entry_points
 from types import MappingProxyType
 from typing import Any
 
+from kiosk_tasks.archive_jobs import ARCHIVE_END, archive_of, is_archive
 from kiosk_tasks.errors import UnknownJobType
 from kiosk_tasks.job import JobType
 
-__all__ = ["ENTRY_POINTS", "find", "job_types"]
+__all__ = ["ENTRY_POINTS", "find", "find_for", "job_types", "task_types"]
 
 ENTRY_POINTS = "kiosk_tasks.job_types"
 """Entry-point group by which an installed package adds job types."""
@@ -25,12 +26,16 @@ ENTRY_POINTS = "kiosk_tasks.job_types"
 
 @cache
 def job_types() -> Mapping[str, JobType[Any]]:
-    """Return every job type by name; raises ValueError if two share a name or an alias."""
+    """Return every declared job type by name; raises ValueError if two share a name or an alias."""
     found: dict[str, JobType[Any]] = {}
     origin: dict[str, str] = {}
     for module in (*_own_modules(), *_plugin_modules()):
         job_type = importlib.import_module(module).job_type
         for name in (job_type.name, *job_type.aliases):
+            if name.endswith(ARCHIVE_END):
+                raise ValueError(
+                    f'job type "{name}" of {module} has the name of archives; leave out "-zip".'
+                )
             if name in origin:
                 raise ValueError(
                     f'job type "{name}" is declared in {origin[name]} and in {module}; rename one.'
@@ -40,8 +45,32 @@ def job_types() -> Mapping[str, JobType[Any]]:
     return MappingProxyType(found)
 
 
+def task_types() -> Mapping[str, JobType[Any]]:
+    """Return every job type that workers run, by name: the declared ones, and their archives."""
+    declared = job_types()
+    archives = [archive_of(one) for one in declared.values() if not one.reads_archives]
+    return MappingProxyType({**declared, **{one.name: one for one in archives}})
+
+
+def find_for(name: str, fields: Mapping[str, Any]) -> JobType[Any]:
+    """Return the job type that does a submission: of an archive, the one that does archives.
+
+    fields: source and parameters, as `new_job` takes them. Raises UnknownJobType.
+    """
+    job_type = find(name)
+    if job_type.name.endswith(ARCHIVE_END) or not is_archive(fields):
+        return job_type
+    return find(f"{job_type.name}{ARCHIVE_END}")
+
+
 def find(name: str) -> JobType[Any]:
-    """Return the job type of that name or alias; raises UnknownJobType."""
+    """Return the job type of that name or alias; raises UnknownJobType.
+
+    With `-zip` behind it, the one that does archives.
+    """
+    if name.endswith(ARCHIVE_END):
+        declared = find(name.removesuffix(ARCHIVE_END))
+        return declared if declared.reads_archives else archive_of(declared)
     for job_type in job_types().values():
         if name == job_type.name or name in job_type.aliases:
             return job_type

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -20,11 +20,15 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def pack(
-    files: Iterable[OutputFile], record_name: str, record: Mapping[str, Any], target: Path
+    files: Iterable[OutputFile],
+    record_name: str,
+    record: Callable[[], Mapping[str, Any]],
+    target: Path,
 ) -> None:
     """Write a zip of the files and of the provenance record, which lists their checksums.
 
     files: drawn one by one; none but the one at hand need be in memory.
+    record: asked when all are drawn, since facts may be noted on the way.
     Members are stored as they are: images are compressed already.
     """
     described: dict[str, Any] = {}
@@ -32,7 +36,7 @@ def pack(
         for file in files:
             described[file.name] = file.describe()
             _add(archive, file)
-        whole = {**record, "outputs": described}
+        whole = {**record(), "outputs": described}
         text = json.dumps(whole, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
         _add(archive, OutputFile(record_name, text.encode()))
 
@@ -40,12 +44,16 @@ def pack(
 def fetch_result(storage: Storage, key: str, folder: Path) -> dict[str, Path]:
     """Fetch a job's result and unpack it into a folder; return its files by name.
 
-    key: the job's `output_file_name`. Memory stays bounded. Raises MissingObject.
+    key: the job's `output_file_name`. A result that is no archive is one file, named as its key
+    ends. Memory stays bounded. Raises MissingObject.
     """
     folder.mkdir(parents=True, exist_ok=True)
     packed = folder / ".result.zip"
     with fetching_into(folder):
         storage.download(key, packed)
+    if not zipfile.is_zipfile(packed):
+        name = PurePosixPath(key).name
+        return {name: packed.rename(folder / name)}
     files = {}
     with zipfile.ZipFile(packed) as archive:
         for member in archive.infolist():

@@ -14,7 +14,7 @@ from celery.exceptions import Ignore
 from celery.result import AsyncResult
 
 from kiosk_tasks.job import Job, JobType, new_job
-from kiosk_tasks.jobs import job_types
+from kiosk_tasks.jobs import find_for, task_types
 from kiosk_tasks.run import messages, worker
 from kiosk_tasks.run.names import REAP
 from kiosk_tasks.run.reaper import make_reaper
@@ -53,13 +53,17 @@ class JobTask(LinkTask):
         fields = dict(kwargs or {})
         if "job_id" in fields or options.get("retries"):  # the job is recorded already
             return super().apply_async(args, fields, task_id=task_id, **options)
-        return submit(new_job(self.job_type, fields, job_id=task_id), **options)
+        job_type = find_for(self.name, fields)
+        return submit(new_job(job_type, fields, job_id=task_id), **options)
 
     def run(self, **fields: Any) -> Any:
         """Run the first link; a message sent by name with parameters becomes a job first."""
         if "job_id" in fields:
             return run_link(self, fields["job_id"], start=0, stop=fields["stop"])
-        job = new_job(self.job_type, fields, job_id=self.request.id)
+        job = new_job(find_for(self.name, fields), fields, job_id=self.request.id)
+        if job.type_name != self.name:  # an archive: another task does it
+            submit(job)
+            raise Ignore
         link = messages.link_at(self.job_type, 0)
         adapters().ledger.submit(job, lane=link.lane)
         # All that follows from the first link is in no message: it runs here, up to a fan-out.
@@ -94,7 +98,7 @@ def reap() -> None:
     make_reaper(app).look()
 
 
-for _job_type in job_types().values():
+for _job_type in task_types().values():
     app.register_task(JobTask(_job_type))
     for _start in range(1, len(_job_type.steps)):
         app.register_task(LaterTask(_job_type, _start))

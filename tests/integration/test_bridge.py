@@ -241,7 +241,6 @@ def test_job_of_an_old_client_from_end_to_end(
         ({"input_file_name": "s3://other/x.tif"}, "reads 'bucket'"),
         ({"input_file_name": "uploads/../../x.tif"}, "'..'"),
         ({"model_version": "newest"}, "'model_version' is 'newest'"),
-        ({"queue": "relay-zip"}, "zip archives are not supported"),
     ],
 )
 def test_hash_that_cannot_be_a_job(

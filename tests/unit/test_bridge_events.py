@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kiosk_tasks.bridge.events import is_text, job_id_of, job_of, queue_names, queue_of
 from kiosk_tasks.bridge.input_keys import bucket_key
-from kiosk_tasks.errors import InvalidFileType, InvalidKey, InvalidParameter, UnknownJobType
+from kiosk_tasks.errors import InvalidKey, InvalidParameter, UnknownJobType
 from kiosk_tasks.storage import check_key
 
 BUCKET = "s3://images"
@@ -49,13 +49,46 @@ def test_hash_becomes_a_job() -> None:
         "model_name": "NuclearSegmentation",
         "model_version": 3,
         "axes": "CYX",
+        "postprocess": "deep_watershed",
+        "channels": "0,,",
     }
 
 
 def test_parameters_are_passed_on_by_name() -> None:
-    assert job(min_size="7", channel="2", something="else").params.model_dump(
-        exclude_defaults=True
-    ) == {"min_size": 7, "channel": 2}
+    made = job(min_size="7", channel="2", something="else", channels="", postprocess_function="")
+    assert made.params.model_dump(exclude_defaults=True) == {"min_size": 7, "channel": 2}
+
+
+@pytest.mark.parametrize(
+    ("fields", "params"),
+    [
+        ({"label": "1", "channels": ""}, {"label": 1}),
+        ({"label": "", "channels": ",0"}, {"channels": ",0"}),
+        ({"scale": "0.5", "channels": ",,"}, {"scale": 0.5}),
+        ({"preprocess_function": "none", "channels": ""}, {"preprocess": "none"}),
+        ({"postprocess_function": "retinanet-semantic"}, {"postprocess": "retinanet-semantic"}),
+        ({"model_name": "Mine", "model_version": "2"}, {"model_name": "Mine", "model_version": 2}),
+    ],
+)
+def test_what_older_clients_say_of_the_cells(
+    fields: dict[str, str], params: dict[str, Any]
+) -> None:
+    bare = {"postprocess_function": "", "channels": ""}
+    assert job(**{**bare, **fields}).params.model_dump(exclude_defaults=True) == params
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"label": "7"}, "'label' is '7'"),
+        ({"scale": "20"}, "'scale' is '20'"),
+        ({"channels": "a,b"}, "channels is 'a,b'"),
+        ({"postprocess_function": "magic"}, "'postprocess' is 'magic'"),
+    ],
+)
+def test_what_older_clients_may_not_say(fields: dict[str, str], sentence: str) -> None:
+    with pytest.raises(InvalidParameter, match=sentence):
+        job(**fields)
 
 
 @pytest.mark.parametrize(
@@ -77,6 +110,20 @@ def test_every_name_of_a_job_type_is_a_queue() -> None:
 
 
 @pytest.mark.parametrize(
+    ("key", "name", "type_name"),
+    [
+        ("predict-zip:a.zip:1", "a.zip", "predict-zip"),
+        ("segmentation-zip:a:1", "a", "predict-zip"),  # the queue says what it is
+        ("image:a.zip:1", "a.ZIP", "predict-zip"),
+        ("image:a.tif:1", "a.tif", "predict"),
+    ],
+)
+def test_archives_are_jobs_of_their_own(key: str, name: str, type_name: str) -> None:
+    asked = job_of(key, {**HASH, "original_name": name}, bucket_url=BUCKET)
+    assert (asked.type_name, asked.source.name, asked.id) == (type_name, name, job_id_of(key))
+
+
+@pytest.mark.parametrize(
     ("key", "fields", "error", "sentence"),
     [
         (KEY, {}, InvalidParameter, "hash is gone"),
@@ -86,7 +133,6 @@ def test_every_name_of_a_job_type_is_a_queue() -> None:
         (KEY, {**HASH, "dimension_order": "X-Y"}, InvalidParameter, "'axes'"),
         (KEY, {**HASH, "input_file_name": "../x"}, InvalidKey, "'..'"),
         (KEY, {**HASH, "original_name": "\udcff.tif"}, InvalidParameter, "not UTF-8"),
-        ("predict-zip:a.zip:1", HASH, InvalidFileType, "zip archives are not supported"),
         ("nothing:a.tif:1", HASH, UnknownJobType, "no job type"),
     ],
 )

@@ -19,14 +19,19 @@ def test_same_result_is_the_same_bytes(tmp_path: Path) -> None:
     pixels = tmp_path / "pixels"
     pixels.write_bytes(b"pixels")
     one, other = tmp_path / "one.zip", tmp_path / "other.zip"
-    pack(FILES, "a_job.json", {"b": 1, "a": "µ"}, one)
-    pack([OutputFile(FILES[0].name, pixels), FILES[1]], "a_job.json", {"a": "µ", "b": 1}, other)
+    pack(FILES, "a_job.json", lambda: {"b": 1, "a": "µ"}, one)
+    pack(
+        [OutputFile(FILES[0].name, pixels), FILES[1]],
+        "a_job.json",
+        lambda: {"a": "µ", "b": 1},
+        other,
+    )
     assert one.read_bytes() == other.read_bytes()
 
 
 def test_a_result_comes_back_by_name(tmp_path: Path) -> None:
     storage = MemoryStorage()
-    pack(FILES, "a_job.json", {}, tmp_path / "a.zip")
+    pack(FILES, "a_job.json", lambda: {}, tmp_path / "a.zip")
     storage.upload("output/1/a.zip", tmp_path / "a.zip")
     found = fetch_result(storage, "output/1/a.zip", tmp_path / "unpacked")
     assert found["a_labels.ome.tif"].read_bytes() == b"pixels"
@@ -34,8 +39,15 @@ def test_a_result_comes_back_by_name(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "unpacked").iterdir()) == sorted(found)
 
 
+def test_a_result_that_is_no_archive_is_one_file(tmp_path: Path) -> None:
+    storage = MemoryStorage()
+    storage.put("output/1/count.txt", b"4")
+    found = fetch_result(storage, "output/1/count.txt", tmp_path / "unpacked")
+    assert {name: path.read_bytes() for name, path in found.items()} == {"count.txt": b"4"}
+
+
 def test_record_lists_what_is_beside_it(tmp_path: Path) -> None:
-    pack(FILES, "a_job.json", {"a": "µ"}, tmp_path / "a.zip")
+    pack(FILES, "a_job.json", lambda: {"a": "µ"}, tmp_path / "a.zip")
     with zipfile.ZipFile(tmp_path / "a.zip") as packed:
         assert packed.testzip() is None
         assert packed.namelist() == ["a_labels.ome.tif", "a_cells.csv", "a_job.json"]

@@ -71,4 +71,5 @@ job_type = JobType(
     FileParams,
     (download, predict, upload),
     seconds=120,
+    reads_archives=True,
 )

@@ -42,6 +42,11 @@ def test_members_come_back(tmp_path: Path, method: int) -> None:
     assert (tmp_path / "copy").read_bytes() == FILES["plate 1/b.tif"]
 
 
+def test_an_empty_archive_has_no_members(tmp_path: Path) -> None:
+    with opened(tmp_path, zipped({})) as archive:
+        assert archive.members == ()
+
+
 def test_what_macos_and_folders_add_is_left_out(tmp_path: Path) -> None:
     extra = {"plate/": b"", "__MACOSX/._a.tif": b"x", ".DS_Store": b"x", "p/.x/a.tif": b"x"}
     with opened(tmp_path, zipped({"./a.tif": b"x", **extra})) as archive:

@@ -336,7 +336,7 @@ def test_a_gathering_that_is_tried_again_finds_its_children(
 
     artifact = family.outside.ledger.record(family.job.id).fields["artifact"]
     with monkeypatch.context() as patch:
-        patch.setattr("kiosk_tasks.run.task.gather", away)
+        patch.setattr(boundary, "gather", away)
         with pytest.raises(Retried):
             family.run(1, 2, artifact)
     assert len(list(family.outside.storage.list())) == 4

@@ -1,0 +1,54 @@
+"""A zip archive of inputs, for any job type: a child job for each file, one archive of results.
+
+`archive_of(job_type)` makes the job type `<name>-zip` out of a declared one: same queue, same
+parameters. It is derived for every job type, and declared by none.
+
+unpacking.py   the files of an archive, as children
+packing.py     the children's results, as one archive
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache, partial
+from typing import Any
+
+from kiosk_tasks.archive_jobs.packing import COUNTS, pack_results
+from kiosk_tasks.archive_jobs.unpacking import unpack
+from kiosk_tasks.job import JobType, Stage, Status
+from kiosk_tasks.stages import check_job
+
+__all__ = ["ARCHIVE_END", "COUNTS", "archive_of", "is_archive"]
+
+ARCHIVE_END = "-zip"
+"""What the name of an archive's job type ends with; the old Kiosk's queues are called so, too."""
+
+_SECONDS = 4 * 3600
+"""Limit of unpacking, and of packing, each: 10,000 files through a bucket at a second each."""
+
+
+def is_archive(fields: Mapping[str, Any]) -> bool:
+    """Tell whether a submission's input is a zip archive, by either of its names."""
+    names = (fields.get("original_name"), fields.get("input_file_name"))
+    return any(str(name or "").lower().endswith(".zip") for name in names)
+
+
+@cache
+def archive_of(job_type: JobType[Any]) -> JobType[Any]:
+    """Return the job type that does archives of what another does."""
+    unpacking = Stage(
+        "unpack",
+        partial(unpack, type_name=job_type.name),
+        Status.STARTED,
+        check=partial(check_job, job_type.steps),
+        fans_out=True,
+    )
+    return replace(
+        job_type,
+        name=f"{job_type.name}{ARCHIVE_END}",
+        title=f"{job_type.title}, for each file of a zip archive",
+        stages=(unpacking, Stage("pack_results", pack_results, Status.SAVING)),
+        aliases=tuple(f"{alias}{ARCHIVE_END}" for alias in job_type.aliases),
+        seconds=max(job_type.seconds, _SECONDS),
+    )
