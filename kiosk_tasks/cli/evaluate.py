@@ -20,7 +20,7 @@ from kiosk_tasks.cli.options import with_options
 from kiosk_tasks.cli.run import run_command
 from kiosk_tasks.errors import InvalidParameter, MissingExtra
 from kiosk_tasks.evaluation.pairs import Kind, Parts, base_of, find_truths, pair
-from kiosk_tasks.evaluation.report import ALL, Report, write_report
+from kiosk_tasks.evaluation.report import Report, write_report
 from kiosk_tasks.evaluation.score import CELLS, SPOTS, TRACKS, score
 from kiosk_tasks.job import JobType
 from kiosk_tasks.jobs import job_types
@@ -93,7 +93,7 @@ def evaluate_command(job_type: JobType[Any], kind: Kind) -> Any:
         report = replace(report, problems=[*lost, *unpaired, *report.problems])
         for sentence in report.problems:
             console.print(sentence, style="red", highlight=False, markup=False, soft_wrap=True)
-        if set(report.rows) == {ALL}:
+        if not report.rows:
             raise InvalidParameter("no result could be scored.")
         _show(report, output, title=job_type.title, as_json=as_json)
         if report.problems:
@@ -150,7 +150,10 @@ def _run(
     try:
         with redirect_stdout(sys.stderr):
             run_command(job_type)(
-                images=[str(path) for path in images.values()], output=results, **options
+                images=[str(path) for path in images.values()],
+                output=results,
+                again=True,  # only what was done now counts, see below
+                **options,
             )
     except typer.Exit as end:
         if end.exit_code > 1:
@@ -182,18 +185,14 @@ def _show(report: Report, output: Path, *, title: str, as_json: bool) -> None:
 
 
 def _table(report: Report) -> Table:
-    footer = len(report.rows) > 2
-    table = Table(box=SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False, show_footer=footer)
-    table.add_column(
-        "image", footer=f"{len(report.rows) - 1} images", overflow="fold", min_width=_NAME_WIDTH
-    )
-    for key, heading in report.shown.items():
-        table.add_column(
-            heading, justify="right", no_wrap=True, footer=_text(report.rows[ALL][key])
-        )
-    for name, figures in report.rows.items():
-        if name != ALL:
+    table = Table(box=SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column("image", overflow="fold", min_width=_NAME_WIDTH)
+    for heading in report.shown.values():
+        table.add_column(heading, justify="right", no_wrap=True)
+    for group in (report.rows, report.pooled if len(report.rows) > 1 else {}):
+        for name, figures in group.items():
             table.add_row(name, *(_text(figures[key]) for key in report.shown))
+        table.add_section()
     return table
 
 

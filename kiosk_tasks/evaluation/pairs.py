@@ -38,11 +38,16 @@ class Kind:
 
 @dataclass(frozen=True)
 class Pair:
-    """A result and its truth. name: what to call them; truth: a file or, for tracks, a folder."""
+    """A result and its truth.
+
+    name: what to call them. truth: a file or, for tracks, a folder. part: what of the image it is,
+    for example "nuclear"; empty for an image that has no parts.
+    """
 
     name: str
     truth: Path
     result: Path
+    part: str = ""
 
 
 Parts = dict[str, Path]
@@ -92,9 +97,9 @@ def pair(
         shared = [part for part in found if part in true]
         if len(found) == len(true) == 1:
             (result,), (truth,) = found.values(), true.values()
-            pairs.append(Pair(stem, truth, result))
+            pairs.append(Pair(stem, truth, result, *found))
         elif shared:
-            pairs += [Pair(f"{stem}_{p}" if p else stem, true[p], found[p]) for p in shared]
+            pairs += [Pair(f"{stem}_{p}" if p else stem, true[p], found[p], p) for p in shared]
         elif not found:
             problems.append(f"{folder} has no {stem}{kind.results[0]}; it cannot be scored.")
         else:

@@ -14,7 +14,7 @@ from kiosk_tasks.scoring.plots import Chart
 __all__ = ["ALL", "Figures", "Report", "write_report"]
 
 ALL = "all"
-"""Name of the row that pools all images."""
+"""Name of the row that pools all images, or what the names of such rows begin with."""
 
 Figures = dict[str, float | None]
 
@@ -23,12 +23,14 @@ Figures = dict[str, float | None]
 class Report:
     """What came out.
 
-    rows: figures by image, and for all under `ALL`; None where there is nothing to judge by.
+    rows: figures by image; None where there is nothing to judge by.
+    pooled: figures of all images together, under `ALL`; where images have parts, of each part.
     shown: heading in the printed table of each figure that is in it.
     problems: a sentence for each image that could not be scored.
     """
 
     rows: Mapping[str, Figures]
+    pooled: Mapping[str, Figures]
     shown: Mapping[str, str]
     chart: Chart
     problems: Sequence[str] = field(default=())
@@ -41,14 +43,16 @@ def write_report(report: Report, folder: Path) -> list[Path]:
     with table.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["image", *next(iter(report.rows.values()))])
-        for name, figures in report.rows.items():
+        for name, figures in (*report.rows.items(), *report.pooled.items()):
             writer.writerow([name, *("" if v is None else f"{v:.6g}" for v in figures.values())])
     content = {
-        "images": {name: figures for name, figures in report.rows.items() if name != ALL},
-        "all": report.rows[ALL],
+        "images": report.rows,
+        "pooled": report.pooled,
         "curves": {
-            "x": {"meaning": report.chart.x_label, "values": report.chart.x},
-            **{name: [_plain(y) for y in line] for name, line in report.chart.lines.items()},
+            "meaning": [report.chart.x_label, report.chart.y_label],
+            "x": report.chart.x,
+            "images": _plain(report.chart.lines),
+            "pooled": _plain(report.chart.pooled),
         },
         "problems": list(report.problems),
     }
@@ -56,5 +60,8 @@ def write_report(report: Report, folder: Path) -> list[Path]:
     return [table, record]
 
 
-def _plain(value: float) -> float | None:
-    return None if math.isnan(value) else value
+def _plain(lines: Mapping[str, Sequence[float]]) -> dict[str, list[float | None]]:
+    return {
+        name: [None if math.isnan(value) else value for value in values]
+        for name, values in lines.items()
+    }

@@ -64,7 +64,10 @@ def _cells(pairs: list[Pair], _radius: float) -> Report:
         return sum((score_cells(t, f) for t, f in zip(*planes, strict=True)), CellScore())
 
     scores, problems = _each(pairs, one)
-    scores[ALL] = sum(scores.values(), CellScore())
+    pooled = {
+        name: sum((scores[pair.name] for pair in some), CellScore())
+        for name, some in _by_part([pair for pair in pairs if pair.name in scores]).items()
+    }
     shown = {
         "truth": "true",
         "found": "found",
@@ -74,10 +77,18 @@ def _cells(pairs: list[Pair], _radius: float) -> Report:
         "mean_ap": "mean AP",
         "panoptic_quality": "PQ",
     }
-    chart = Chart(
-        "intersection over union", IOU_THRESHOLDS, "F1", {n: s.f1 for n, s in scores.items()}
-    )
-    return Report({n: _cell_figures(s) for n, s in scores.items()}, shown, chart, problems)
+    curves = [{name: s.f1 for name, s in group.items()} for group in (scores, pooled)]
+    figures = [{n: _cell_figures(s) for n, s in group.items()} for group in (scores, pooled)]
+    chart = Chart("intersection over union", IOU_THRESHOLDS, "F1", *curves)
+    return Report(figures[0], figures[1], shown, chart, problems)
+
+
+def _by_part(pairs: list[Pair]) -> dict[str, list[Pair]]:
+    """Group pairs by the part of the image they show; nuclei and whole cells are not one thing."""
+    parts = sorted({pair.part for pair in pairs})
+    if len(parts) < 2:
+        return {ALL: pairs}
+    return {f"{ALL} {part}".rstrip(): [p for p in pairs if p.part == part] for part in parts}
 
 
 def _px(image: Image) -> str:
@@ -112,15 +123,20 @@ def _tracks(pairs: list[Pair], _radius: float) -> Report:
 
     scores, problems = _each(pairs, one)
     rows: dict[str, Figures] = {name: asdict(movie) for name, movie in scores.items()}
-    rows[ALL] = _of_all_tracks(list(rows.values()))
+    pooled = {ALL: _of_all_tracks(list(rows.values()))}
     drawn = {"tra": "TRA", "det": "DET", "lnk": "LNK", "seg": "SEG", "division_f1": "division F1"}
-    lines = {
-        name: tuple(math.nan if (v := row[key]) is None else v for key in drawn)
-        for name, row in rows.items()
-    }
+    lines = [
+        {name: tuple(_or_nan(row[key]) for key in drawn) for name, row in group.items()}
+        for group in (rows, pooled)
+    ]
     shown = {key: heading for key, heading in drawn.items() if key != "lnk"}
     shown |= {"divisions": "divisions", "divisions_found": "found", "divisions_right": "right"}
-    return Report(rows, shown, Chart("", tuple(drawn.values()), "score", lines), problems)
+    chart = Chart("", tuple(drawn.values()), "score", *lines)
+    return Report(rows, pooled, shown, chart, problems)
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def _of_all_tracks(rows: list[Figures]) -> Figures:
@@ -147,7 +163,7 @@ def _spots(pairs: list[Pair], radius: float) -> Report:
         }
 
     scores, problems = _each(pairs, one)
-    scores[ALL] = {r: _pooled_spots([s[r] for s in scores.values()]) for r in radii}
+    pooled = {ALL: {r: _pooled_spots([s[r] for s in scores.values()]) for r in radii}}
     shown = {
         "truth": "true",
         "found": "found",
@@ -157,9 +173,13 @@ def _spots(pairs: list[Pair], radius: float) -> Report:
         "f1": f"F1@{radius:g} px",
         "rmse_px": "RMSE, px",
     }
-    lines = {name: tuple(s[r].f1 for r in radii) for name, s in scores.items()}
-    rows: dict[str, Figures] = {name: asdict(s[radius]) for name, s in scores.items()}
-    return Report(rows, shown, Chart("radius, px", radii, "F1", lines), problems)
+    groups = (scores, pooled)
+    lines = [{n: tuple(s[r].f1 for r in radii) for n, s in group.items()} for group in groups]
+    figures: list[dict[str, Figures]] = [
+        {name: asdict(s[radius]) for name, s in group.items()} for group in groups
+    ]
+    chart = Chart("radius, px", radii, "F1", lines[0], lines[1])
+    return Report(figures[0], figures[1], shown, chart, problems)
 
 
 def _check_planes(pair: Pair, truth: Collection[int], found: Collection[int]) -> None:

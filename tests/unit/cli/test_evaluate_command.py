@@ -83,10 +83,10 @@ def test_table_files_and_picture(site: Site) -> None:
     words = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines() if line.split()}
     assert words["a"] == ["4", "4", *["1.000"] * 5]
     assert words["b"] == ["4", "2", "0.667", "0.667", "0.667", "0.500", "0.667"]
-    assert words["2"] == ["images", "8", "6", "0.857", "0.857", "0.857", "0.750", "0.857"]
+    assert words["all"] == ["8", "6", "0.857", "0.857", "0.857", "0.750", "0.857"]
     assert scores["images"]["b"]["recall_50"] == 0.5
-    assert scores["all"]["matched"] == 6
-    assert scores["curves"]["b"] == pytest.approx([2 / 3] * 10)
+    assert scores["pooled"]["all"]["matched"] == 6
+    assert scores["curves"]["images"]["b"] == pytest.approx([2 / 3] * 10)
     with (site.out / "scores.csv").open() as file:
         rows = {row["image"]: row for row in csv.DictReader(file)}
     assert list(rows) == ["a", "b", "all"]
@@ -142,7 +142,7 @@ def test_the_longest_name_decides(site: Site) -> None:
     done, scores = site.score()
     assert done.exit_code == 0, done.output
     assert {name: row["truth"] for name, row in scores["images"].items()} == {"a": 4, "a_2": 0}
-    assert scores["all"]["f1_50"] == 1
+    assert scores["pooled"]["all"]["f1_50"] == 1
 
 
 def test_parts_of_an_image(site: Site) -> None:
@@ -155,6 +155,10 @@ def test_parts_of_an_image(site: Site) -> None:
     assert done.exit_code == 0, done.output
     truths = {name: row["truth"] for name, row in scores["images"].items()}
     assert truths == {"a_nuclear": 4, "a_whole-cell": 3}
+    assert {name: row["truth"] for name, row in scores["pooled"].items()} == {
+        "all nuclear": 4,
+        "all whole-cell": 3,
+    }
     (site.truth / "a_nuclear_truth.tif").unlink()
     (site.truth / "a_whole-cell_truth.tif").rename(site.truth / "a_truth.tif")
     done, _ = site.score()
@@ -166,8 +170,8 @@ def test_stacks_are_scored_plane_by_plane(site: Site) -> None:
     truth = np.stack([CELLS_OF_4, CELLS_OF_4]).astype(np.uint8)
     tifffile.imwrite(site.truth / "a.tif", truth)
     _, scores = site.score()
-    assert (scores["all"]["truth"], scores["all"]["found"]) == (8, 8)
-    assert scores["all"]["matched"] < 8
+    assert (scores["pooled"]["all"]["truth"], scores["pooled"]["all"]["found"]) == (8, 8)
+    assert scores["pooled"]["all"]["matched"] < 8
 
 
 def test_unmatched_images_are_named(site: Site) -> None:
@@ -251,7 +255,7 @@ def test_without_matplotlib_there_is_no_picture(
     done, scores = site.score()
     assert done.exit_code == 0
     assert "kiosk-tasks[evaluate]" in done.stderr
-    assert scores["all"]["f1_50"] == 1
+    assert scores["pooled"]["all"]["f1_50"] == 1
     assert not (site.out / "scores.png").exists()
 
 
@@ -264,9 +268,9 @@ def test_spots(site: Site) -> None:
     row = scores["images"]["a"]
     assert (row["truth"], row["found"], row["matched"]) == (4, 3, 1)
     assert (row["precision"], row["recall"]) == (pytest.approx(1 / 3), 0.25)
-    assert row["f1"] == scores["all"]["f1"] == pytest.approx(2 / 7)
-    assert row["rmse_px"] == scores["all"]["rmse_px"] == 0.5
-    curve = dict(zip(scores["curves"]["x"]["values"], scores["curves"]["a"], strict=True))
+    assert row["f1"] == scores["pooled"]["all"]["f1"] == pytest.approx(2 / 7)
+    assert row["rmse_px"] == scores["pooled"]["all"]["rmse_px"] == 0.5
+    curve = dict(zip(scores["curves"]["x"], scores["curves"]["images"]["a"], strict=True))
     assert curve[4.0] == curve[5.0] == pytest.approx(4 / 7)
     assert "F1@2 px" in done.stdout
 
@@ -275,7 +279,7 @@ def test_spots_of_a_movie(site: Site) -> None:
     site.image("a")
     (site.results / "a_spots.csv").write_text("frame,y,x\n0,10,10\n1,30,30\n")
     (site.truth / "a.csv").write_text("axis-0,axis-1,axis-2\n0,10,10\n0,30,30\n2,5,5\n")
-    row = site.score(SPOTS)[1]["all"]
+    row = site.score(SPOTS)[1]["pooled"]["all"]
     assert (row["truth"], row["found"], row["matched"]) == (3, 2, 1)
     (site.truth / "a.csv").write_text("y,x\n10,10\n")
     site.image("b")
@@ -351,7 +355,7 @@ def test_tracks(site: Site) -> None:
     write_result(site, "02", movie(), rows=[[1, 0, 1, 0], [2, 2, 3, 0], [3, 2, 3, 0]])
     done, scores = site.score(TRACKS)
     assert done.exit_code == 0, done.output
-    one, two, both = scores["images"]["01"], scores["images"]["02"], scores["all"]
+    one, two, both = scores["images"]["01"], scores["images"]["02"], scores["pooled"]["all"]
     assert one["tra"] == one["det"] == one["lnk"] == one["seg"] == one["division_f1"] == 1
     assert two["det"] == two["seg"] == 1
     assert two["tra"] < 1
