@@ -1,0 +1,305 @@
+"""Tracking movies: memory of the worker, time of each frame, and how small a small movie is.
+
+`python -m benchmarks.movies` tracks a simulated movie of 600 frames of 512², end to end through
+broker, two workers (one for the queue `track`, one of two processes for `predict`) and the bundled
+model behind its gRPC server. It prints the memory of the worker that tracks, parent and child, and
+seconds per frame in the first and in the last quarter of the movie, and draws
+`docs/images/track_600_frames.png`. `--small` finds instead up to how many frames of 512² a job is
+done sooner without child jobs. Goals: child under 600 MB; the last quarter of a movie takes at most
+1.3 times the time of the first. Exit status 1 if one is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from kiosk_tasks.settings import Settings
+from kiosk_tasks.stack import Part, Stack
+from kiosk_tasks.stack.parts import Plan, broker_part, model_server_part
+from kiosk_tasks.wiring import model_folders
+
+ROOT = Path(__file__).resolve().parents[1]
+FIGURE = ROOT / "docs" / "images" / "track_600_frames.png"
+FRAMES, SIDE = 600, 512
+SMALL = (8, 16, 32, 64)  # frames
+REPEATS = 3
+GOAL_MB = 600.0
+GOAL_RATIO = 1.3
+SEED = 600
+BIN = 16  # frames that are averaged for the figure
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # Okabe and Ito
+
+PLUGIN = '''
+"""The job type track, with a line in a file whenever it asks whether to go on: at each frame."""
+
+import os
+import time
+from dataclasses import replace
+
+import psutil
+
+from kiosk_tasks.jobs import track
+
+KIND = "{kind}"
+LIMIT = {limit}
+
+
+class Logged:
+    def __init__(self, report, stage):
+        self._report, self._stage = report, stage
+        self._process = psutil.Process()
+
+    def __getattr__(self, name):
+        return getattr(self._report, name)
+
+    def check(self):
+        rss = self._process.memory_info().rss
+        with open(os.environ["TRACK_LOG"], "a") as log:
+            log.write(f"{{self._stage}} {{time.time()}} {{rss}}\\n")
+        self._report.check()
+
+
+def logged(step):
+    def run(value, ctx):
+        if LIMIT is not None:
+            track.SMALL_PIXELS = LIMIT
+        return step.run(value, replace(ctx, report=Logged(ctx.report, step.name)))
+
+    return replace(step, run=run)
+
+
+stages = tuple(map(logged, track.job_type.steps))
+job_type = replace(track.job_type, name=f"track_{{KIND}}", aliases=(), stages=stages)
+'''
+PLUGINS = {"logged": None, "here": 2**40, "apart": 0}
+
+
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--small", action="store_true")
+    parser.add_argument("--frames", type=int, default=FRAMES)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        _install_plugins(folder / "plugins")
+        stack = Stack(
+            folder / "home",
+            queues=["track", "predict"],
+            flower=False,
+            models_dirs=model_folders(Settings.load()),
+            parts_of=_without_worker,
+        )
+        with stack:
+            log = folder / "log"
+            os.environ.update(stack.values, KIOSK_HOME=str(stack.home), TRACK_LOG=str(log))
+            with (
+                _worker(folder, "predict", 2),
+                _worker(folder, "track", 1) as worker,
+            ):
+                print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}", flush=True)
+                if arguments.small:
+                    return _small(folder)
+                return _long(folder, worker, log, arguments.frames)
+
+
+def _long(folder: Path, worker: psutil.Process, log: Path, frames: int) -> int:
+    movie = folder / "movie.tif"
+    _simulate(movie, frames)
+    seconds, notes, children = _run("track_logged", movie)
+    (child,) = worker.children()
+    measured = _read_log(log, children, frames)
+    child_mb, parent_mb = _peak_mb(child.pid), _peak_mb(worker.pid)
+    print(f"{frames} frames of {SIDE}²: {seconds:.0f} s, {notes['cells']} cells in them")
+    print(f"child of the worker   {child_mb:6.0f} MB at its peak, goal {GOAL_MB:.0f}")
+    print(f"parent of the worker  {parent_mb:6.0f} MB at its peak")
+    missed = child_mb > GOAL_MB
+    for stage, times in measured.seconds.items():
+        first, last = (statistics.fmean(part) for part in _ends(times))
+        total = statistics.fmean(times)
+        print(
+            f"{stage:20} {1e3 * total:6.0f} ms a frame; first quarter {1e3 * first:.0f}, "
+            f"last {1e3 * last:.0f}, ratio {last / first:.2f}"
+        )
+        missed |= last / first > GOAL_RATIO
+    _draw(measured, child_mb, frames)
+    return int(missed)
+
+
+def _small(folder: Path) -> int:
+    print("frames of 512²   one link   child jobs   (median s of", f"{REPEATS})")
+    _run("track_here", _movie(folder, 2))  # imports, the model's first call
+    for frames in SMALL:
+        movie = _movie(folder, frames)
+        row = [
+            statistics.median(_run(f"track_{kind}", movie)[0] for _ in range(REPEATS))
+            for kind in ("here", "apart")
+        ]
+        print(f"{frames:14} {row[0]:10.2f} {row[1]:12.2f}", flush=True)
+    return 0
+
+
+def _movie(folder: Path, frames: int) -> Path:
+    path = folder / f"movie{frames}.tif"
+    _simulate(path, frames)
+    return path
+
+
+def _simulate(path: Path, frames: int) -> None:
+    """Write a movie; in a process of its own, so that its memory goes with it."""
+    script = (
+        "import sys, tifffile\n"
+        "from tests.simulated_movies import MovieParams, simulate\n"
+        f"params = MovieParams(frames={frames}, side={SIDE}, cells=60, division_rate=0.0015)\n"
+        f"movie = simulate(params, seed={SEED})\n"
+        "tifffile.imwrite(sys.argv[1], movie.pixels, compression='zlib')\n"
+    )
+    subprocess.run([sys.executable, "-c", script, str(path)], cwd=ROOT, check=True)
+
+
+def _run(type_name: str, movie: Path) -> tuple[float, dict[str, Any], list[Mapping[str, str]]]:
+    """Run a job; return its seconds, its facts and its children's records."""
+    from kiosk_tasks import service
+    from kiosk_tasks.wiring import adapters
+
+    begin = time.perf_counter()
+    job = service.submit_file(type_name, movie, {})
+    (record,) = [r for r in service.watch([job.id]) if r is not None and r.status.terminal]
+    seconds = time.perf_counter() - begin
+    if record.status != "done":
+        raise SystemExit(f"the job {record.status}: {record.fields.get('reason')}")
+    ledger = adapters().ledger
+    return seconds, record.notes(), [r.fields for r in ledger.records(ledger.children(job.id))]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the logged job has told.
+
+    seconds: by what was done, of each frame. memory: (seconds since the start, MB).
+    stages: (seconds since the start, name) of each.
+    """
+
+    seconds: dict[str, list[float]]
+    memory: list[tuple[float, float]]
+    stages: list[tuple[float, str]]
+
+
+def _read_log(log: Path, children: Sequence[Mapping[str, str]], frames: int) -> Measured:
+    """Make times per frame of the times at which the job asked whether to go on."""
+    lines = [line.split() for line in log.read_text().splitlines()]
+    times: dict[str, list[float]] = defaultdict(list)
+    for stage, when, _rss in lines:
+        times[stage].append(float(when))
+    batches = len(children)
+    size = -(-frames // batches)
+    seconds = {
+        "cut into batches": _steps(times["split"][-batches:], size),
+        "segment (2 at once)": [
+            float(child["total_time"]) / min(size, frames - size * number)
+            for number, child in enumerate(children)
+            for _frame in range(min(size, frames - size * number))
+        ],
+        "read and measure": _steps(times["link_cells"][:frames], 1),
+        "write results": _steps(times["upload"][:frames], 1),
+    }
+    start = float(lines[0][1])
+    memory = [(float(when) - start, int(rss) / 1e6) for _stage, when, rss in lines]
+    return Measured(seconds, memory, [(found[0] - start, stage) for stage, found in times.items()])
+
+
+def _steps(times: Sequence[float], frames: int) -> list[float]:
+    return [(b - a) / frames for a, b in pairwise(times) for _frame in range(frames)]
+
+
+def _ends(times: Sequence[float]) -> tuple[Sequence[float], Sequence[float]]:
+    quarter = len(times) // 4
+    return times[:quarter], times[-quarter:]
+
+
+def _draw(measured: Measured, peak_mb: float, frames: int) -> None:
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+    for (name, times), colour in zip(measured.seconds.items(), COLOURS, strict=True):
+        bins = [statistics.fmean(times[i : i + BIN]) for i in range(0, len(times) - BIN, BIN)]
+        left.plot([i * BIN for i in range(len(bins))], bins, label=name, color=colour)
+    left.set(xlabel="frame", ylabel="seconds per frame", yscale="log", title="Time per frame")
+    left.legend(fontsize=8)
+    right.plot(*zip(*measured.memory, strict=True), ".", markersize=2, color=COLOURS[0])
+    right.axhline(peak_mb, color=COLOURS[1], linewidth=1, label=f"peak, {peak_mb:.0f} MB")
+    right.axhline(
+        GOAL_MB, color="0.4", linestyle="--", linewidth=1, label=f"goal, {GOAL_MB:.0f} MB"
+    )
+    for when, stage in measured.stages:
+        right.axvline(when, color="0.8", linewidth=0.8, zorder=0)
+        right.text(when, 5, f" {stage}", fontsize=8, rotation=90, va="bottom")
+    right.set(xlabel="seconds", ylabel="MB resident", ylim=(0, GOAL_MB * 1.1))
+    right.set_title(f"Memory of the process that tracks {frames} frames of {SIDE}²")
+    right.legend(fontsize=8, loc="lower right")
+    FIGURE.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(FIGURE, dpi=110)
+
+
+def _peak_mb(pid: int) -> float:
+    """Return the most that a process has had resident, as the kernel counts, MB."""
+    text = Path(f"/proc/{pid}/status").read_text()
+    (line,) = [line for line in text.splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1]) * 1024 / 1e6
+
+
+def _install_plugins(folder: Path) -> None:
+    """Make the logged job types an installed package, for this process and the workers."""
+    info = folder / "logged_track-1.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: logged-track\nVersion: 1\n")
+    points = ["[kiosk_tasks.job_types]"]
+    for kind, limit in PLUGINS.items():
+        (folder / f"track_{kind}_job.py").write_text(PLUGIN.format(kind=kind, limit=limit))
+        points.append(f"track_{kind} = track_{kind}_job:job_type")
+    (info / "entry_points.txt").write_text("\n".join(points) + "\n")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(folder), str(ROOT)])
+    sys.path.insert(0, str(folder))
+
+
+def _without_worker(plan: Plan) -> Sequence[Part]:
+    return [broker_part(plan), model_server_part(plan)]
+
+
+@contextmanager
+def _worker(folder: Path, queue: str, processes: int) -> Iterator[psutil.Process]:
+    ready = folder / f"ready-{queue}"
+    command = [sys.executable, "-m", "celery", "-A", "kiosk_tasks", "worker", "-Q", queue]
+    command += ["-c", str(processes), "-n", f"{queue}@%h", "--without-gossip", "--without-mingle"]
+    command += ["--loglevel", "WARNING"]
+    with subprocess.Popen(command, env={**os.environ, "KIOSK_READY_FILE": str(ready)}) as process:
+        try:
+            while not ready.exists():
+                if process.poll() is not None:
+                    raise SystemExit(f"the worker ended with code {process.returncode}")
+                time.sleep(0.05)
+            yield psutil.Process(process.pid)
+        finally:
+            process.terminate()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
