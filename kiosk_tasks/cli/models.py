@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -14,13 +13,22 @@ from rich.console import Console
 from rich.table import Table
 
 from kiosk_tasks.choices import Choices
-from kiosk_tasks.errors import ModelServerUnavailable
+from kiosk_tasks.errors import KioskError, ModelServerUnavailable
 from kiosk_tasks.jobs import job_types
-from kiosk_tasks.ports import TensorSpec
-from kiosk_tasks.serving.catalogue import Deployed, from_folders, from_server, pixel_size
+from kiosk_tasks.ports import Storage, TensorSpec
+from kiosk_tasks.scratch import scratch_folder
+from kiosk_tasks.serving.catalogue import (
+    Deployed,
+    from_bucket,
+    from_folders,
+    from_server,
+    in_bucket,
+    pixel_size,
+)
 from kiosk_tasks.serving.client import TensorFlowServing
 from kiosk_tasks.serving.deployed import deployed
 from kiosk_tasks.settings import Settings
+from kiosk_tasks.storage import from_url
 from kiosk_tasks.wiring import model_folders
 
 __all__ = ["models"]
@@ -45,12 +53,11 @@ class _Row:
 def models(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """List models: versions, inputs, heads, pixel size, and the job types that use them.
 
-    The model server is asked where one answers; else the folders of models are read.
+    The model server is asked where one answers; else folders and bucket are read.
     """
-    settings = Settings.load()
-    folders = model_folders(settings)
-    asked, found = _find(settings, folders)
-    rows = [_row(model, folders, settings) for model in found]
+    places = _Places(Settings.load())
+    asked, found = _find(places)
+    rows = [_row(model, places) for model in found]
     if as_json:
         typer.echo(json.dumps({"asked": asked, "models": [asdict(row) for row in rows]}, indent=2))
         return
@@ -62,18 +69,48 @@ def models(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
             console.print(f"{row.name}: {problem}", highlight=False, soft_wrap=True)
 
 
-def _find(settings: Settings, folders: Sequence[Path]) -> tuple[str, list[Deployed]]:
+class _Places:
+    """Where models lie: folders, and a bucket that may not be there."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.folders = model_folders(settings)
+        self.trouble = ""
+        self.bucket: Storage | None = from_url(settings.bucket_url)
+        try:
+            self.in_bucket = in_bucket(self.bucket)
+        except KioskError as exc:
+            self.bucket, self.in_bucket, self.trouble = None, {}, str(exc)
+
+    @property
+    def shown(self) -> str:
+        """The places as a person reads them."""
+        bucket = f"{self.settings.bucket_url.shown.partition('?')[0].rstrip('/')}/models"
+        told = f"{bucket}: {self.trouble}" if self.trouble else bucket
+        return ", ".join([*map(str, self.folders), told])
+
+
+def _find(places: _Places) -> tuple[str, list[Deployed]]:
     """Return who was asked, and the models."""
-    names = {*deployed(folders), *_users(settings)}
+    settings = places.settings
+    names = {*deployed(places.folders), *places.in_bucket, *_users(settings)}
     server = TensorFlowServing(settings.model_server, wait_s=_PATIENCE_S)
     try:
         return f"model server {settings.model_server}", from_server(server, names)
     except ModelServerUnavailable:
-        where = ", ".join(map(str, folders))
-        asked = f"folders {where} (no model server answers at {settings.model_server})"
-        return asked, from_folders(folders)
+        found = {model.name: model for model in _lying(places)}
+        silent = f"(no model server answers at {settings.model_server})"
+        return f"{places.shown} {silent}", [found[name] for name in sorted(found)]
     finally:
         server.close()
+
+
+def _lying(places: _Places) -> Iterator[Deployed]:
+    """Yield what lies in the places; what comes later hides what came before."""
+    if places.bucket is not None:
+        with scratch_folder(places.settings.scratch) as scratch:
+            yield from from_bucket(places.bucket, scratch)
+    yield from from_folders(places.folders)
 
 
 def _users(settings: Settings) -> Mapping[str, Sequence[str]]:
@@ -89,10 +126,12 @@ def _users(settings: Settings) -> Mapping[str, Sequence[str]]:
     return users
 
 
-def _row(model: Deployed, folders: Sequence[Path], settings: Settings) -> _Row:
+def _row(model: Deployed, places: _Places) -> _Row:
     """Put together what the server or the files, the card and the job types say."""
     signature = model.signature
-    own = pixel_size(model.name, model.versions[-1], folders) if model.versions else None
+    own = None
+    if model.versions:
+        own = pixel_size(model.name, model.versions[-1], places.folders, places.bucket)
     declared = [
         used.mpp
         for job_type in job_types().values()
@@ -105,7 +144,7 @@ def _row(model: Deployed, folders: Sequence[Path], settings: Settings) -> _Row:
         inputs=_specs(signature.inputs) if signature else {},
         heads=_specs(signature.outputs) if signature else {},
         mpp=own or next(iter(declared), None),
-        used_by=tuple(_users(settings).get(model.name, ())),
+        used_by=tuple(_users(places.settings).get(model.name, ())),
         problems=model.problems,
     )
 

@@ -10,7 +10,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-__all__ = ["CARD", "ModelCard", "read_card", "write_card"]
+__all__ = ["CARD", "ModelCard", "parse_card", "read_card", "write_card"]
 
 CARD = "assets.extra/kiosk.json"
 

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kiosk_tasks.errors import KioskError, ModelMismatch, UnknownModel
-from kiosk_tasks.ports import Signature
-from kiosk_tasks.serving.card import read_card
+from kiosk_tasks.errors import KioskError, MissingObject, ModelMismatch, UnknownModel
+from kiosk_tasks.ports import Signature, Storage
+from kiosk_tasks.serving.card import CARD, parse_card, read_card
 from kiosk_tasks.serving.client import TensorFlowServing
 from kiosk_tasks.serving.deployed import deployed
 from kiosk_tasks.serving.signatures import read_signature
 from kiosk_tasks.serving.versions import VersionState
 
-__all__ = ["Deployed", "from_folders", "from_server", "pixel_size"]
+__all__ = [
+    "Deployed",
+    "from_bucket",
+    "from_folders",
+    "from_server",
+    "in_bucket",
+    "pixel_size",
+]
+
+_KEY = re.compile(r"models/(?P<name>[^/]+)/(?P<version>[0-9]+)/saved_model\.pb")
 
 
 @dataclass(frozen=True)
@@ -46,10 +56,43 @@ def from_server(server: TensorFlowServing, names: Iterable[str]) -> list[Deploye
     return [model for model in found if model is not None]
 
 
-def pixel_size(name: str, version: int, folders: Sequence[Path]) -> float | None:
-    """Return what the card of that version says, µm per pixel; None if it says nothing."""
+def in_bucket(bucket: Storage) -> dict[str, tuple[int, ...]]:
+    """Return the versions of each model, both sorted, at `models/<name>/<version>/`."""
+    found: dict[str, set[int]] = {}
+    for key in bucket.list("models/"):
+        match = _KEY.fullmatch(key)
+        if match:
+            found.setdefault(match["name"], set()).add(int(match["version"]))
+    return {name: tuple(sorted(found[name])) for name in sorted(found)}
+
+
+def from_bucket(bucket: Storage, scratch: Path) -> list[Deployed]:
+    """Return what lies in the bucket, by name; `scratch` is an empty folder."""
+    models = []
+    for name, versions in in_bucket(bucket).items():
+        folder = scratch / name / str(versions[-1])
+        folder.mkdir(parents=True)
+        bucket.download(f"models/{name}/{versions[-1]}/saved_model.pb", folder / "saved_model.pb")
+        models.append(_in_folders(name, versions, [scratch]))
+    return models
+
+
+def pixel_size(
+    name: str, version: int, folders: Sequence[Path], bucket: Storage | None = None
+) -> float | None:
+    """Return what the card of that version says, µm per pixel; None if it says nothing.
+
+    bucket: looked into where no folder has the version.
+    """
     place = _place(name, version, folders)
-    return read_card(place).mpp if place else None
+    if place:
+        return read_card(place).mpp
+    if bucket is None:
+        return None
+    try:
+        return parse_card(bucket.get(f"models/{name}/{version}/{CARD}")).mpp
+    except MissingObject:
+        return None
 
 
 def _in_folders(name: str, versions: tuple[int, ...], folders: Sequence[Path]) -> Deployed:
