@@ -147,6 +147,9 @@ def _of_arrays(
 
     def labels(number: int) -> Labels:
         given = file.tracked.part((*movie, number, everything, everything, 0))
+        given = np.where(given > 0, given, 0)  # NaN and what is negative are no cells
+        if given.max() > np.iinfo(np.int32).max:
+            return np.unique(given, return_inverse=True)[1].reshape(given.shape).astype(np.int32)
         return given.astype(np.int32, copy=False)
 
     *_, frames, height, width, _channels = file.raw.shape

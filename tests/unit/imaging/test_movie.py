@@ -216,6 +216,20 @@ def test_a_batch_of_movies_of_different_length(tmp_path: Path) -> None:
     assert second.name == "movie 1 of cells.tif"
 
 
+def test_odd_numbers_of_cells(tmp_path: Path) -> None:
+    for odd, cells in ((np.nan, [0, 5, 7]), (-3, [0, 5, 7]), (2.0**40, [1, 2, 3])):
+        tracked = np.zeros((2, 4, 4, 1))
+        tracked[0, 0, :3, 0] = odd, 5, 7
+        files = {**trk_files(), "raw.npy": npy(tracked), "tracked.npy": npy(tracked)}
+        path = tmp_path / "upload"
+        path.write_bytes(tarred(files))
+        with open_movies(path, tmp_path, name="cells.trk") as (movie,):
+            assert movie.labels is not None
+            found = movie.labels(0)
+        assert set(np.unique(found)) - {0} == set(cells) - {0}
+        assert found.dtype == np.int32
+
+
 def test_an_unpacked_file_is_told_by_its_content(tmp_path: Path) -> None:
     contents = {"tif": tiff(GREY), "trk": tarred(trk_files()), "gz": gzip.compress(b""), "png": b""}
     for name, content in contents.items():
