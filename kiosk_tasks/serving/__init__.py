@@ -12,4 +12,11 @@ savedmodel   runs a SavedModel; TensorFlow lives here   (model server)
 services     the gRPC services                          (model server)
 server       `python -m kiosk_tasks.serving.server`     (model server)
 launch       starts that server as a child process
+catalogue    which models there are, by server, folder or bucket
+deployed     versions in folders
+deploying    a model from a file to where servers look for it
+export       the part of that with TensorFlow: `python -m kiosk_tasks.serving.export`
+keras_models Keras files as SavedModels          (export)
+fitness      could a job use this signature?
+card         pixel size and origin, beside a version's files
 """
