@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
@@ -57,17 +58,20 @@ def evaluate_command(job_type: JobType[Any], kind: Kind) -> Any:
             list[str], typer.Argument(help="Images: files, folders or patterns.", metavar="IMAGE…")
         ],
         truth: Annotated[
-            Path, typer.Argument(help="The truth of each image, by its name: a folder or a file.")
+            Path,
+            typer.Argument(
+                help="The truth of each image, by its name: a folder or a file.", metavar="TRUTH"
+            ),
         ],
         output: Annotated[
             Path, typer.Option("--output", "-o", help="Folder for scores and results.")
         ] = Path("scores"),
-        results: Annotated[
+        results_folder: Annotated[
             Path | None,
             typer.Option("--results", help="Score the results in this folder; run nothing."),
         ] = None,
-        radius: Annotated[
-            float, typer.Option(min=0, help="Spots only: how far off one may be, px.")
+        radius_px: Annotated[
+            float, typer.Option("--radius", min=0, help="How far off a found spot may be, px.")
         ] = 3.0,
         workers: Annotated[
             int, typer.Option("--workers", "-j", min=1, help="Jobs that run at once.")
@@ -83,13 +87,13 @@ def evaluate_command(job_type: JobType[Any], kind: Kind) -> Any:
     ) -> None:
         console = Console(stderr=True, quiet=as_json)
         stems, truths = _with_truths(images, truth, kind, console)
-        folder, missing = results or output / "results", []
-        if results is None:
+        folder, missing = results_folder or output / "results", []
+        if results_folder is None:
             run = {"workers": workers, "in_process": in_process, "params": params}
             missing = _run(job_type, stems, folder, run)
         pairs, unpaired = pair([s for s in stems if s not in missing], truths, folder, kind)
         lost = [f"{stem}: its job was not done; it is not scored." for stem in missing]
-        report = score(kind, pairs, radius=radius)
+        report = score(kind, pairs, radius=radius_px)
         report = replace(report, problems=[*lost, *unpaired, *report.problems])
         for sentence in report.problems:
             console.print(sentence, style="red", highlight=False, markup=False, soft_wrap=True)
@@ -99,6 +103,14 @@ def evaluate_command(job_type: JobType[Any], kind: Kind) -> Any:
         if report.problems:
             raise typer.Exit(1)
 
+    return command if kind is SPOTS else _without(command, "radius_px")
+
+
+def _without(command: Callable[..., None], name: str) -> Any:
+    """Return the command without one of its options, which keeps its default."""
+    own = inspect.signature(command, eval_str=True)
+    kept = [p for p in own.parameters.values() if p.name != name]
+    command.__signature__ = own.replace(parameters=kept)  # type: ignore[attr-defined]
     return command
 
 

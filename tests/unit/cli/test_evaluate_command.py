@@ -273,6 +273,7 @@ def test_spots(site: Site) -> None:
     curve = dict(zip(scores["curves"]["x"], scores["curves"]["images"]["a"], strict=True))
     assert curve[4.0] == curve[5.0] == pytest.approx(4 / 7)
     assert "F1@2 px" in done.stdout
+    assert site.score(CELLS, "--radius", "2")[0].exit_code == 2
 
 
 def test_spots_of_a_movie(site: Site) -> None:
