@@ -127,19 +127,21 @@ def watch(job_ids: Collection[str]) -> Iterator[Record | None]:
     """Yield each job's record whenever it has changed, until all have ended; None between looks.
 
     The None lets a caller do something else, such as checking that the stack is alive.
+    job_ids: the caller may add some, and remove those that have ended, on the way.
     """
     seen: dict[str, tuple[Status, int]] = {}
-    waiting = list(job_ids)
-    while waiting:
+    ended: set[str] = set()
+    while waiting := [job_id for job_id in job_ids if job_id not in ended]:
         records = adapters().ledger.records(waiting)
+        ended.update(waiting)  # one that is gone, too
+        ended.difference_update(record.id for record in records if not record.status.terminal)
         for record in records:
             state = (record.status, record.progress)
             if seen.get(record.id) != state:
                 seen[record.id] = state
                 yield record
-        waiting = [record.id for record in records if not record.status.terminal]
         yield None
-        if waiting:
+        if not ended.issuperset(job_ids):
             time.sleep(_POLL_S * max(1.0, len(waiting) / 100))
 
 

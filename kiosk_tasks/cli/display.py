@@ -17,6 +17,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from kiosk_tasks.archive_jobs import COUNTS
 from kiosk_tasks.ledger import Record
 
 __all__ = ["Board", "Outcome", "summary_table"]
@@ -28,7 +29,7 @@ _STAGE_WORDS = {
     "predicting": "predicting",
     "post-processing": "labelling",
     "saving-results": "saving",
-    "waiting": "waiting",
+    "waiting": "in parts",
 }
 
 
@@ -36,8 +37,9 @@ _STAGE_WORDS = {
 class Outcome:
     """How one image ended.
 
-    seconds: from the start of its job to its end. cells: None where the job counts none.
+    seconds: from the start of its job to its end. counts: of what the job has found: cells, tracks.
     notes: what the job's stages noted, and the seconds of each.
+    there: it was there already, of an earlier run; nothing was done.
     """
 
     image: str
@@ -45,18 +47,18 @@ class Outcome:
     status: str
     seconds: float
     megabytes: float
-    cells: int | None
+    counts: Mapping[str, int]
     reason: str
     files: tuple[str, ...]
     notes: Mapping[str, Any]
+    there: bool = False
 
 
 class Board:
     """Live progress of some jobs: one bar each while they run, and one for all."""
 
-    def __init__(self, names: Mapping[str, str], *, console: Console) -> None:
-        """names: what to call each job, by id."""
-        self._names = names
+    def __init__(self, count: int, *, console: Console) -> None:
+        """count: how many jobs there will be."""
         self._console = console
         self._live = console.is_terminal and not console.is_dumb_terminal
         self._bars: dict[str, TaskID] = {}
@@ -71,9 +73,7 @@ class Board:
             transient=True,
             disable=not self._live,
         )
-        self._all = self._progress.add_task(
-            "all images", total=len(names), stage="", visible=len(names) > 1
-        )
+        self._all = self._progress.add_task("all images", total=count, stage="", visible=count > 1)
 
     def __enter__(self) -> Board:
         """Start drawing."""
@@ -89,9 +89,12 @@ class Board:
         """Stop drawing."""
         self._progress.stop()
 
-    def show(self, record: Record) -> None:
-        """Show what a job's record says now."""
-        name, status = self._names[record.id], str(record.status)
+    def show(self, record: Record, name: str) -> None:
+        """Show what a job's record says now.
+
+        name: what to call the job.
+        """
+        status = str(record.status)
         stage = _STAGE_WORDS.get(status, status)
         if record.status.terminal:
             self._close(record, name)
@@ -100,7 +103,11 @@ class Board:
             if bar is None:
                 bar = self._bars[record.id] = self._progress.add_task(name, total=100, stage=stage)
             self._progress.update(bar, completed=record.progress, stage=stage)
-        elif not self._live and self._said.get(record.id) != f"{stage} {record.progress}":
+        elif (
+            not self._live
+            and status != "new"
+            and self._said.get(record.id) != f"{stage} {record.progress}"
+        ):
             self._said[record.id] = f"{stage} {record.progress}"
             self._console.print(f"{name}: {stage} ({record.progress} %)", highlight=False)
 
@@ -116,19 +123,28 @@ class Board:
 def summary_table(outcomes: Sequence[Outcome], *, seconds: float) -> Table:
     """Return the closing table: a row per image, and the sum."""
     table = Table(show_footer=len(outcomes) > 1, pad_edge=False)
-    megabytes = sum(o.megabytes for o in outcomes)
-    cells = sum(o.cells or 0 for o in outcomes)
+    megabytes = sum(o.megabytes for o in outcomes if not o.there)
+    counted = [name for name in COUNTS if any(name in o.counts for o in outcomes)]
     table.add_column("image", footer=f"{len(outcomes)} images", overflow="fold")
     table.add_column("result", footer=f"{sum(o.status == 'done' for o in outcomes)} done")
-    table.add_column("cells", justify="right", footer=str(cells))
+    for name in counted:
+        total = sum(o.counts.get(name, 0) for o in outcomes)
+        table.add_column(name, justify="right", footer=str(total))
     table.add_column("seconds", justify="right", footer=f"{seconds:.2f}")
     table.add_column("MB/s", justify="right", footer=f"{megabytes / max(seconds, 1e-9):.2f}")
     for o in outcomes:
         table.add_row(
             o.image,
-            "[green]done[/]" if o.status == "done" else f"[red]{o.status}[/]: {o.reason}",
-            "" if o.cells is None else str(o.cells),
-            f"{o.seconds:.2f}",
+            _result(o),
+            *(str(o.counts.get(name, "")) for name in counted),
+            "" if o.there else f"{o.seconds:.2f}",
             f"{o.megabytes / o.seconds:.2f}" if o.status == "done" and o.seconds else "",
         )
     return table
+
+
+def _result(outcome: Outcome) -> str:
+    if outcome.there:
+        return "[green]done before[/]"
+    word = "[green]done[/]" if outcome.status == "done" else f"[red]{outcome.status}[/]"
+    return f"{word}: {outcome.reason}" if outcome.reason else word

@@ -12,19 +12,23 @@ from kiosk_tasks.outputs import stem_of
 
 __all__ = ["find_images", "result_names"]
 
+_OTHERS = (".zip", ".trk", ".trks")
+
 
 def find_images(arguments: Sequence[str]) -> list[Path]:
     """Return the images that files, folders and glob patterns name, each once, in order.
 
     A file named outright is taken whatever it holds: the job says what is wrong with it. Of a
-    folder or a pattern only images are taken. Raises InvalidFileType if an argument names nothing.
+    folder only images are taken; of a pattern archives and tracked movies, too, by their names.
+    Raises InvalidFileType if an argument names nothing.
     """
     found: dict[Path, None] = {}
     for argument in arguments:
         images = _of(argument)
         if not images:
             raise InvalidFileType(
-                f"{argument} names no image. Give TIFF, PNG or JPEG files, a folder or a pattern."
+                f"{argument} names no image. Give TIFF, PNG or JPEG files, a zip archive of them, "
+                "a folder or a pattern."
             )
         found.update(dict.fromkeys(images))
     return list(found)
@@ -50,4 +54,4 @@ def _of(argument: str) -> list[Path]:
     if path.exists():
         return [path]
     matches = (Path(match) for match in sorted(glob.glob(str(path), recursive=True)))  # noqa: PTH207
-    return [p for p in matches if p.is_file() and is_image_file(p)]
+    return [p for p in matches if p.is_file() and (p.suffix.lower() in _OTHERS or is_image_file(p))]

@@ -1,0 +1,171 @@
+"""Many images on their way: submitted a few at a time, each result written when it is ready."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from kiosk_tasks import service
+from kiosk_tasks.archive_jobs import COUNTS
+from kiosk_tasks.cli.display import Board, Outcome
+from kiosk_tasks.cli.in_process import run_here
+from kiosk_tasks.errors import KioskError
+from kiosk_tasks.job import Status
+from kiosk_tasks.ledger import Record
+
+__all__ = ["Interrupted", "Request", "run_here_one_by_one", "run_queued"]
+
+IN_FLIGHT = 256
+"""Jobs that are submitted and have not ended: enough for many workers, few to cancel."""
+_PATIENCE_S = 5.0
+"""Jobs that none has begun for so long may be on a queue that nobody consumes."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks for: images by the names of their results."""
+
+    type_name: str
+    params: Mapping[str, Any]
+    images: Mapping[str, Path]
+    output: Path
+
+
+class Interrupted(Exception):
+    """Ctrl-C was pressed; what had not ended is cancelled.
+
+    done: how many results have been written.
+    """
+
+    def __init__(self, done: int) -> None:
+        """done: see above."""
+        super().__init__()
+        self.done = done
+
+
+def run_queued(
+    request: Request, console: Console, check: Callable[[], None] | None
+) -> list[Outcome]:
+    """Run the images through the queue; raises Interrupted.
+
+    check: raises if the stack has died; None for a stack that is somebody else's.
+    """
+    batch = _Batch(request)
+    begun, patience_ends = False, time.perf_counter() + _PATIENCE_S
+    try:
+        with Board(len(request.images), console=console) as board:
+            batch.submit()
+            for record in service.watch(batch.open):
+                if record is not None:
+                    board.show(record, batch.open[record.id])
+                    begun |= record.status is not Status.NEW
+                    if record.status.terminal:
+                        batch.end(record)
+                    continue
+                batch.submit()
+                if check is not None:
+                    check()
+                elif not begun and time.perf_counter() > patience_ends:
+                    begun = True  # said once
+                    _say_who_is_missing(request.type_name, console)
+    except KeyboardInterrupt:
+        batch.cancel()
+        raise Interrupted(batch.done) from None
+    return [batch.outcomes[name] for name in request.images]
+
+
+def run_here_one_by_one(request: Request, console: Console) -> list[Outcome]:
+    """Run one image after the other in this process; raises Interrupted."""
+    outcomes: list[Outcome] = []
+    with Board(len(request.images), console=console) as board:
+        for name, image in request.images.items():
+            try:
+                record = run_here(
+                    request.type_name,
+                    image,
+                    request.params,
+                    name=name,
+                    on_change=lambda record, name=name: board.show(record, name),  # type: ignore[misc]
+                )
+            except KeyboardInterrupt:
+                raise Interrupted(sum(o.status == "done" for o in outcomes)) from None
+            outcomes.append(_outcome(record, request, name))
+    return outcomes
+
+
+class _Batch:
+    """The jobs of a request: those that wait to be submitted, are open, have ended."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._waiting = iter(request.images.items())
+        self.open: dict[str, str] = {}
+        self.outcomes: dict[str, Outcome] = {}
+
+    @property
+    def done(self) -> int:
+        return sum(outcome.status == "done" for outcome in self.outcomes.values())
+
+    def submit(self) -> None:
+        """Submit as many more as may be open at once."""
+        while len(self.open) < IN_FLIGHT:
+            name, image = next(self._waiting, ("", None))
+            if image is None:
+                return
+            request = self._request
+            job = service.submit_file(request.type_name, image, request.params, name=name)
+            self.open[job.id] = name
+
+    def end(self, record: Record) -> None:
+        name = self.open[record.id]
+        self.outcomes[name] = _outcome(record, self._request, name)
+        del self.open[record.id]  # an interrupt while its result was written leaves it here
+
+    def cancel(self) -> None:
+        for job_id in self.open:
+            service.cancel(job_id)
+            service.forget_files(service.status(job_id))
+
+
+def _say_who_is_missing(type_name: str, console: Console) -> None:
+    for queue in service.unconsumed(type_name):
+        console.print(
+            f"no worker consumes the queue {queue}, so the jobs wait; "
+            f"start one: celery -A kiosk_tasks worker -Q {queue}",
+            highlight=False,
+        )
+
+
+def _outcome(record: Record, request: Request, name: str) -> Outcome:
+    """Bring a result home as soon as it is there; what is fetched leaves the bucket."""
+    files: list[Path] = []
+    status, reason = str(record.status), record.fields.get("reason", "")
+    if status == "done":
+        try:
+            files = service.fetch(record, request.output)
+        except OSError as exc:
+            status = "failed"
+            reason = f"the result cannot be written to {request.output}: {exc.strerror}."
+        except KioskError as exc:
+            status, reason = "failed", str(exc)
+    service.forget_files(record)
+    notes = record.notes()
+    failed = notes.get("failed")
+    if status == "done" and failed:
+        reason = f"{failed} of its {notes['files']} files failed, see failures.csv."
+    return Outcome(
+        image=name,
+        job=record.id,
+        status=status,
+        seconds=float(record.fields.get("total_time") or 0),
+        megabytes=request.images[name].stat().st_size / 1e6,
+        counts={name: notes[name] for name in COUNTS if isinstance(notes.get(name), int)},
+        reason=reason,
+        files=tuple(str(file) for file in files),
+        notes={"seconds": record.seconds(), **notes},
+    )

@@ -1,0 +1,197 @@
+"""What a command line means by its arguments, what is there already, and the closing table."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from kiosk_tasks import service
+from kiosk_tasks.cli.batch import Request
+from kiosk_tasks.cli.display import Outcome, summary_table
+from kiosk_tasks.cli.images import find_images, result_names
+from kiosk_tasks.cli.in_process import run_here
+from kiosk_tasks.cli.resume import results_there
+from kiosk_tasks.errors import InvalidFileType
+from kiosk_tasks.ledger import Record
+from kiosk_tasks.wiring import Adapters
+from tests.fakes import fake_adapters, tiff_bytes
+from tests.synthetic import draw_nuclei
+from tests.unit.imaging.zips import zipped
+
+IMAGE, TRUTH = draw_nuclei((96, 96), count=4, seed=8)
+TIFF = tiff_bytes(IMAGE)
+CELLS = int(TRUTH.max())
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("b.tif", "a.png"):
+        (folder / name).write_bytes(TIFF)
+    for name in ("notes.txt", "movie.trk", "photos.zip"):
+        (folder / name).write_bytes(b"no image")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        (["."], ["a.png", "b.tif"]),
+        (["*"], ["a.png", "b.tif", "movie.trk", "photos.zip"]),
+        (["*.zip", "b.tif", "b.tif"], ["photos.zip", "b.tif"]),
+        (["notes.txt"], ["notes.txt"]),
+    ],
+)
+def test_what_arguments_name(folder: Path, arguments: list[str], names: list[str]) -> None:
+    found = find_images([str(folder / argument) for argument in arguments])
+    assert [path.name for path in found] == names
+
+
+def test_an_argument_that_names_nothing(folder: Path) -> None:
+    with pytest.raises(InvalidFileType, match=r"names no image.*zip archive"):
+        find_images([str(folder / "*.lif")])
+
+
+def test_names_of_results() -> None:
+    paths = [Path("1/a.tif"), Path("2/a.tif"), Path("a.zip"), Path("b.tif")]
+    assert result_names(paths) == ["a.tif", "a-2.tif", "a-3.zip", "b.tif"]
+
+
+@pytest.fixture
+def outside(monkeypatch: pytest.MonkeyPatch) -> Adapters:
+    made = fake_adapters()
+    for module in ("kiosk_tasks.service", "kiosk_tasks.cli.in_process", "kiosk_tasks.wiring"):
+        monkeypatch.setattr(f"{module}.adapters", lambda: made)
+    return made
+
+
+class Site:
+    """A folder of images, and one of results."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.results = folder / "results"
+        self.images = {"a.tif": TIFF, "photos.zip": zipped({"x/a.tif": TIFF, "bad.tif": b""})}
+        for name, data in self.images.items():
+            (folder / name).write_bytes(data)
+
+    def request(self, **params: Any) -> Request:
+        paths = {name: self.folder / name for name in self.images}
+        return Request("predict", {"min_size": 10, **params}, paths, self.results)
+
+    def run(self) -> None:
+        request = self.request()
+        for name, path in request.images.items():
+            record = run_here("predict", path, request.params, name=name, on_change=lambda _: None)
+            assert record.status == "done", record.fields
+            service.fetch(record, self.results)
+            service.forget_files(record)
+
+
+@pytest.fixture
+def site(tmp_path: Path, outside: Adapters) -> Site:
+    site = Site(tmp_path)
+    site.run()
+    assert list(outside.storage.list()) == []
+    return site
+
+
+def test_results_of_the_same_images_and_parameters_are_found(site: Site) -> None:
+    there = results_there(site.request())
+    assert list(there) == ["a.tif", "photos.zip"]
+    one, archive = there.values()
+    assert (one.status, one.there, one.counts) == ("done", True, {"cells": CELLS})
+    assert archive.counts == {"cells": CELLS}
+    for outcome in (one, archive):
+        assert outcome.files
+        assert all(Path(file).is_file() for file in outcome.files)
+    assert str(site.results / "photos" / "x" / "a_labels.ome.tif") in archive.files
+    assert (site.results / "photos" / "failures.csv").is_file()
+
+
+SPOIL: dict[str, Callable[[Site], Any]] = {
+    "another image": lambda site: (site.folder / "a.tif").write_bytes(TIFF[:-1] + b"?"),
+    "a longer image": lambda site: (site.folder / "a.tif").write_bytes(TIFF + b"?"),
+    "a file is gone": lambda site: (site.results / "a_labels.ome.tif").unlink(),
+    "a file is cut": lambda site: (site.results / "a_cells.csv").write_bytes(b""),
+    "no record": lambda site: (site.results / "a_job.json").unlink(),
+    "half a record": lambda site: (site.results / "a_job.json").write_text("{"),
+    "another kind of record": lambda site: (site.results / "a_job.json").write_text("[1]"),
+    "a record of less": lambda site: (site.results / "a_job.json").write_text('{"job": {}}'),
+    "of another job type": lambda site: changed(site.results / "a_job.json"),
+}
+
+
+def changed(record: Path) -> None:
+    fields = json.loads(record.read_bytes())
+    fields["job"]["type"] = "track"
+    record.write_text(json.dumps(fields))
+
+
+@pytest.mark.parametrize("what", SPOIL)
+def test_results_that_are_not_those_asked_for(site: Site, what: str) -> None:
+    SPOIL[what](site)
+    assert list(results_there(site.request())) == ["photos.zip"]
+
+
+def test_results_of_other_parameters_are_not_those_asked_for(site: Site) -> None:
+    assert results_there(site.request(min_size=11)) == {}
+    assert results_there(site.request(mpp=0.65)) == {}
+
+
+def test_a_result_may_not_leave_its_folder(outside: Adapters, tmp_path: Path) -> None:
+    outside.storage.put("output/1/x.zip", zipped({"../evil": b"x"}))
+    record = Record("1", {"output_file_name": "output/1/x.zip"})
+    with pytest.raises(Exception, match="leaves the archive"):
+        service.fetch(record, tmp_path / "results")
+    assert not (tmp_path / "evil").exists()
+    assert list((tmp_path / "results").iterdir()) == []
+
+
+def test_a_result_that_is_no_archive_is_one_file(outside: Adapters, tmp_path: Path) -> None:
+    outside.storage.put("output/1/count.txt", b"4")
+    record = Record("1", {"output_file_name": "output/1/count.txt"})
+    assert service.fetch(record, tmp_path / "results") == [tmp_path / "results" / "count.txt"]
+    assert (tmp_path / "results" / "count.txt").read_bytes() == b"4"
+
+
+def outcome(name: str, *, there: bool = False, reason: str = "", **counts: int) -> Outcome:
+    failed = reason.startswith("broken")
+    status = "failed" if failed else "done"
+    return Outcome(name, "", status, 1.0, 2.0, counts, reason, (), {}, there)
+
+
+def shown(outcomes: list[Outcome]) -> str:
+    console = Console(file=io.StringIO(), width=120)
+    console.print(summary_table(outcomes, seconds=2.0))
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_the_table_has_what_the_jobs_have_counted() -> None:
+    text = shown(
+        [
+            outcome("a.tif", cells=3, spots=40),
+            outcome("b.tif", spots=2),
+            outcome("c.tif", there=True, spots=1),
+            outcome("d.tif", reason="broken."),
+        ]
+    )
+    head, *_ = text.splitlines()[1:]
+    assert [word.strip() for word in head.split("┃") if word.strip()] == [
+        *("image", "result", "cells", "spots", "seconds", "MB/s")
+    ]
+    assert "done before" in text
+    assert "failed: broken." in text
+    footer = text.splitlines()[-2].replace("│", " ").split()
+    assert " ".join(footer) == "4 images 3 done 3 43 2.00 3.00"  # of 6 MB that were done now
+
+
+def test_the_table_has_no_column_for_what_nobody_counted() -> None:
+    assert "cells" not in shown([outcome("a.tif")])
