@@ -20,12 +20,13 @@ from kiosk_tasks.job import Context, JobType, Model, Stage, Status
 from kiosk_tasks.outputs import OutputFile, stem_of
 from kiosk_tasks.outputs.tracks import write_tracks
 from kiosk_tasks.scratch import scratch_folder
+from kiosk_tasks.segmenting.detection import check_detection
 from kiosk_tasks.segmenting.movie_cells import (
     cells_here,
     children_of,
     cut,
+    fitting_look,
     movie_look,
-    movie_scale,
 )
 from kiosk_tasks.segmenting.movies import (
     Batch,
@@ -103,7 +104,8 @@ class Linked:
 def check_model(ctx: Context[TrackParams]) -> None:
     """Find out, before the download, whether the job's model is served."""
     if ctx.params.segmentation == "model":
-        movie_look(ctx, normalised=False)
+        movie_look(ctx)
+        check_detection(ctx)
 
 
 def split(_: None, ctx: Context[TrackParams]) -> FanOut | Cells:
@@ -120,10 +122,11 @@ def split(_: None, ctx: Context[TrackParams]) -> FanOut | Cells:
                     'parameter segmentation, or set it to "model".'
                 )
             return Given(plan)
-        look = movie_look(ctx, normalised=normalised)
-        ctx.report.note(model={"name": look.signature.model, "version": look.signature.version})
-        scale = movie_scale(movies, plan, ctx, look=look)
-        ctx.report.note(scale=round(scale.factor, 6))
+        look, scale = fitting_look(movies, plan, ctx, normalised=normalised)
+        ctx.report.note(
+            model={"name": look.signature.model, "version": look.signature.version},
+            scale=round(scale.factor, 6),
+        )
         if sum(frames * height * width for frames, height, width in sizes(plan)) <= SMALL_PIXELS:
             return cells_here(movies, plan, ctx, look=look, scale=scale)
         batches = list(cut(movies, plan, ctx, folder))

@@ -17,12 +17,14 @@ from kiosk_tasks.imaging.values import Scale
 from kiosk_tasks.job import Context
 from kiosk_tasks.outputs import parts_folder, stem_of
 from kiosk_tasks.segmenting.cells import cell_model, segment_planes
+from kiosk_tasks.segmenting.detection import detect_label, detect_scale
 from kiosk_tasks.segmenting.heads import is_ours
 from kiosk_tasks.segmenting.look import Look, look_with
 from kiosk_tasks.segmenting.movies import Batch, Found, Plan, read_frame
 from kiosk_tasks.segmenting.sizing import common_scale, known_scale
+from kiosk_tasks.segmenting.views import View
 
-__all__ = ["cells_here", "children_of", "cut", "movie_look", "movie_scale"]
+__all__ = ["cells_here", "children_of", "cut", "fitting_look", "movie_look"]
 
 # Measured, `python -m benchmarks.movies`.
 BATCH_FRAMES = 16  # at most; a batch is one job
@@ -32,31 +34,47 @@ _LOOKS = 3  # frames that the scale is taken from
 _LONGEST_STEM = 110  # bytes; what is put behind it must not be cut off
 
 
-def movie_look(ctx: Context[Any], *, normalised: bool) -> Look:
+def movie_look(ctx: Context[Any], *, normalised: bool = False, label: int | None = None) -> Look:
     """Get ready to ask the model for the cells of frames.
 
     normalised: intensities have been scaled by the whole movie; then a model with our heads gets
         them as they are. Others want their contrast equalised locally, which hides it anyway.
+    label: what frames show, where the job does not say.
     """
-    choices, asked = ctx.choices, ctx.params
-    chosen = choices.track_segment_model if asked.label is None else ""
-    cells = cell_model(ctx, model=chosen, postprocess=choices.track_postprocess)
+    choices, shown = ctx.choices, ctx.params.label if ctx.params.label is not None else label
+    chosen = choices.track_segment_model if shown is None else ""
+    cells = cell_model(ctx, label=shown, model=chosen, postprocess=choices.track_postprocess)
     look = look_with(cells, ctx)
     if normalised and cells.preprocess is None and is_ours(look.signature.outputs):
         return look_with(replace(cells, preprocess="none"), ctx)
     return look
 
 
-def movie_scale(movies: Sequence[Movie], plan: Plan, ctx: Context[Any], *, look: Look) -> Scale:
-    """Return one scale for all frames: the known one, or one that fits the first movie's cells.
+def fitting_look(
+    movies: Sequence[Movie], plan: Plan, ctx: Context[Any], *, normalised: bool
+) -> tuple[Look, Scale]:
+    """Choose the model and one scale for all frames, by what some of the first movie's show.
 
-    That is looked for in its first frame, its last and the one between.
+    Models say what frames show and at which scale to see them where the operator has turned that
+    on; otherwise an unknown scale is one that fits the cells of three frames.
     """
-    movie, scaled = movies[0], plan.ranges[0]
-    frames = np.unique(np.linspace(0, movie.size[0] - 1, _LOOKS).astype(int)).tolist()
-    planes = [Image(read_frame(movie, i, scaled), "YX", movie.mpp) for i in frames]
-    scale = known_scale(planes[0], ctx, look.cells)
-    return scale if scale.measured else common_scale(planes, ctx, look=look)
+    choices, movie = ctx.choices, movies[0]
+
+    def views(count: int) -> list[View]:
+        frames = np.unique(np.linspace(0, movie.size[0] - 1, count).astype(int)).tolist()
+        planes = (read_frame(movie, number, plan.ranges[0]) for number in frames)
+        return [View(Image(plane, "YX", movie.mpp), label=None) for plane in planes]
+
+    label = None
+    if choices.detect_label and ctx.params.label is None and not choices.track_segment_model:
+        label = detect_label(views(choices.label_samples), ctx)
+    look = movie_look(ctx, normalised=normalised, label=label)
+    scale = known_scale(views(1)[0].image, ctx, look.cells)
+    if scale.measured:
+        return look, scale
+    if choices.detect_scale:
+        return look, detect_scale(views(choices.scale_samples), ctx)
+    return look, common_scale([view.image for view in views(_LOOKS)], ctx, look=look)
 
 
 def cells_here(

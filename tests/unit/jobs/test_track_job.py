@@ -33,6 +33,7 @@ from kiosk_tasks.run.local import MemoryReporter, run_local
 from kiosk_tasks.segmenting import movie_cells
 from kiosk_tasks.wiring import Adapters, make_context
 from kiosk_tasks.workspace import decode, encode
+from tests.fake_models import FakeModels, ours, says
 from tests.fakes import FakeModelServer, fake_adapters, png_bytes, threshold_heads, tiff_bytes
 from tests.unit.imaging.zips import npy, tarred
 
@@ -401,3 +402,25 @@ def test_the_operator_chooses_the_model() -> None:
     )
     result = Result(tiff_bytes(movie(MOVING[:2])), adapters, scale=1.0)
     assert result.notes["model"] == {"name": "Movies", "version": 2}
+
+
+@pytest.mark.parametrize("small", [True, False])
+def test_what_frames_show_and_their_scale_may_be_detected(
+    monkeypatch: pytest.MonkeyPatch, *, small: bool
+) -> None:
+    monkeypatch.setattr(track, "SMALL_PIXELS", 2**30 if small else 0)
+    models: Any = FakeModels(
+        {
+            "CytoplasmSegmentation": ours(),
+            "NuclearSegmentation": ours(),
+            "LabelDetection": says(0.1, 0.7, 0.2),
+            "ScaleDetection": says(0.5),
+        }
+    )
+    choices = Choices(detect_label=True, detect_scale=True)
+    adapters = replace(fake_adapters(models=models), choices=choices)
+    result = Result(tiff_bytes(movie(MOVING)), adapters)
+    assert result.notes["model"]["name"] == "CytoplasmSegmentation"
+    assert result.notes["scale"] == 0.5
+    assert result.notes["tracks"] == 3
+    assert models.models["NuclearSegmentation"].seen == []
