@@ -155,8 +155,8 @@ def _run(
 ) -> list[str]:
     """Do what `kiosk run` does, with its table on stderr; return the stems of what was not done.
 
-    Each result has a record. One that was there before, and is not of a job that was done now,
-    could be of other parameters.
+    Every job is done again, because a newer model would not be noticed. Each result has a record;
+    one that was there before is not of a job that was done now.
     """
     before = {stem: _written_at(results, stem) for stem in images}
     try:
