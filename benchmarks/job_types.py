@@ -159,7 +159,7 @@ def run(case: Case, home: Path, out: Path) -> Mapping[str, Any]:
     """Run `kiosk run`; return what it says of its one input."""
     folder = out / f"{case.job_type}-{case.image.stem}"
     command: Sequence[str] = (sys.executable, "-m", "kiosk_tasks", "run", case.job_type)
-    arguments = (str(case.image), *case.options, "-o", str(folder), "--json")
+    arguments = (str(case.image), *case.options, "-o", str(folder), "--json", "--again")
     done = subprocess.run(
         [*command, *arguments], env=environment(home), capture_output=True, text=True, check=False
     )
