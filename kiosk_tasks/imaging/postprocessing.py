@@ -16,7 +16,7 @@ from scipy import ndimage
 from skimage.feature import peak_local_max
 from skimage.segmentation import watershed
 
-from kiosk_tasks.imaging.labels import Labels, relabel, remove_small
+from kiosk_tasks.imaging.labels import Labels, relabel
 
 __all__ = ["distance_watershed", "grown_interiors", "split_interiors"]
 
@@ -25,6 +25,8 @@ MIBI_INTERIOR = 0.25  # of the published description, as is the next
 MIBI_EDGE = 0.25
 MIN_DISTANCE = 10  # px between the middles of two cells
 SMALLEST_CORE = 10  # px²; chosen: smaller parts of an interior are no cell of their own
+
+_CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.bool_)
 
 
 def distance_watershed(
@@ -89,19 +91,36 @@ def split_interiors(
 def _cores(sure: NDArray[np.bool_], smallest: int) -> Labels:
     """Return the parts into which erosion splits each connected part, each as large as it gets."""
     parts, _ = ndimage.label(sure)
-    kept = remove_small(parts, smallest)
-    depth = ndimage.distance_transform_cdt(np.pad(kept > 0, 1), "taxicab")[1:-1, 1:-1]
-    for level in range(1, int(depth.max(initial=0))):
-        pieces, count = ndimage.label(depth > level)
-        pieces = relabel(remove_small(pieces, smallest))
-        count = int(pieces.max(initial=0))
-        if not count:
+    cores = np.zeros(sure.shape, np.int32)
+    count = 0
+    for number, box in enumerate(ndimage.find_objects(parts), start=1):
+        part = parts[box] == number
+        if np.count_nonzero(part) < smallest:
+            continue
+        pieces = _split(part, smallest)
+        cores[box] = np.where(pieces > 0, pieces + count, cores[box])
+        count += int(pieces.max())
+    return cores
+
+
+def _split(part: NDArray[np.bool_], smallest: int) -> Labels:
+    """Do what `_cores` does, for one connected part alone."""
+    depth = ndimage.distance_transform_cdt(np.pad(part, 1), "taxicab")[1:-1, 1:-1]
+    kept = part.astype(np.int32)
+    for level in range(1, int(depth.max())):
+        pieces, count = ndimage.label(depth > level, _CROSS)
+        large = np.bincount(pieces.ravel(), minlength=count + 1) >= smallest
+        large[0] = False
+        if not large.any():
             break
-        owner = ndimage.maximum(kept, pieces, np.arange(1, count + 1)).astype(np.intp)
-        largest = int(kept.max())
-        split = np.bincount(owner, minlength=largest + 1) > 1
-        numbers = np.where(split[owner], largest + 1 + np.arange(count), 0)
-        kept = np.where(split[kept], np.concatenate([[0], numbers])[pieces], kept)
+        owner = np.zeros(count + 1, np.intp)
+        owner[pieces] = kept  # a piece lies in one part only
+        owner[~large] = 0
+        split = np.bincount(owner, minlength=int(kept.max()) + 1) > 1
+        split[0] = False
+        if split.any():
+            numbers = np.where(split[owner], int(kept.max()) + np.cumsum(large), 0)
+            kept = np.where(split[kept], numbers[pieces], kept)
     return relabel(kept)
 
 

@@ -25,6 +25,7 @@ from kiosk_tasks.job import Context, JobType, Model, Stage, Status
 from kiosk_tasks.ports import Fact
 from kiosk_tasks.segmenting.cells import cell_model, to_image
 from kiosk_tasks.segmenting.detection import check_detection, detect_label, detect_scale
+from kiosk_tasks.segmenting.heads import missing_heads
 from kiosk_tasks.segmenting.labelling import RAW, label_cells
 from kiosk_tasks.segmenting.look import Look, look_with
 from kiosk_tasks.segmenting.models import LABELS
@@ -202,6 +203,8 @@ def _find(view: View, look: Look, scale: Scale) -> Found:
 def _result(found: Found, ctx: Context[PredictParams]) -> Result:
     image = found.heads.image
     if found.postprocess == RAW:
+        if not found.heads.planes:
+            raise missing_heads(["an output of the image's size"], found.heads)
         return RawHeads(found.heads, found.part)
     labels = found.labels
     if labels is None:

@@ -245,6 +245,20 @@ def test_none_gives_the_models_outputs(tmp_path: Path) -> None:
     assert 'PhysicalSizeX="0.65"' in description
 
 
+def test_boxes_alone_are_no_image(tmp_path: Path) -> None:
+    def answer(images: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        shape = (len(images), 2)
+        return {"boxes": np.zeros((*shape, 4), np.float32), "scores": np.zeros(shape, np.float32)}
+
+    models = {NUCLEI: FakeModel(answer)}
+    with pytest.raises(ModelMismatch, match="an output of the image's size. It gives .* boxes"):
+        run(discs(1), tmp_path, models, postprocess="none", mpp=0.65)
+    with pytest.raises(ModelMismatch, match="needs: masks. It gives"):
+        run(discs(1), tmp_path, models, postprocess="retinanet", mpp=0.65)
+    with pytest.raises(ModelMismatch, match="pixelwise classes"):
+        run(discs(1), tmp_path, models, postprocess="retinanet-semantic", mpp=0.65)
+
+
 def test_labels_only(tmp_path: Path) -> None:
     one = run(discs(3), tmp_path, labels_only=True, mpp=0.65)
     assert set(one.files) == {"a_labels.ome.tif", "a_job.json"}
