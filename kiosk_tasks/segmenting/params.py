@@ -23,7 +23,8 @@ class CellParams(ImageParams):
         None,
         ge=0,
         le=2,
-        description="What the image shows: 0 nuclei, 1 cytoplasm, 2 phase contrast; default: 0.",
+        description="What the image shows: 0 nuclei, 1 cytoplasm, 2 phase contrast; default: 0, "
+        "or what a model says, where the operator has one asked.",
     )
     scale: float | None = Field(
         None,
