@@ -25,6 +25,7 @@ __all__ = ["FROM_KERAS", "keras_models"]
 FROM_KERAS = {"KerasFile": "plain.keras", "OldFile": "plain.h5", "Folder": "plain"}
 _OTHERS = {
     "Half": "half.keras",
+    "Sequence": "sequence.keras",
     "Custom": "custom.keras",
     "OldCustom": "custom.h5",
     "Code": "lambda.keras",
@@ -99,6 +100,8 @@ def _write_keras(folder: Path) -> None:
         keras.Model(given, twice).save(folder / f"lambda.{ending}")
         (folder / f"text.{ending}").write_text("these are only words")
     keras.Sequential([keras.layers.Dense(2)]).save(folder / "unbuilt.keras")
+    layers = [keras.Input((32, 32, 2)), keras.layers.Conv2D(1, 1, name="cells")]
+    keras.Sequential(layers).save(folder / "sequence.keras")
 
 
 def _write_saved_models(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The command line: `kiosk run | up | submit | status | jobs | cancel | fetch | models | doctor`.
+"""The command line: `kiosk run | up | submit | status | jobs | cancel | fetch | models | …`.
 
 Exit codes: 0 all is well; 1 at least one job failed; 2 the command was not understood, or names no
 image; 3 the stack, the broker or the model server is not there; 130 interrupted.

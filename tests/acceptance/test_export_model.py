@@ -102,6 +102,9 @@ def test_names_come_from_the_model(made: Path) -> None:
         "a": "float32",  # computed in float16
         "b": "float32",
     }
+    sequence = read_signature(made / "served" / "Sequence" / "1", "Sequence", 1)
+    assert sequence.inputs["image"].shape == (-1, 32, 32, 2)
+    assert sequence.outputs["cells"].shape == (-1, 32, 32, 1)
 
 
 @pytest.mark.parametrize(
