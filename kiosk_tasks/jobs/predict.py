@@ -76,8 +76,8 @@ class Found:
     """What a model made of one plane.
 
     heads: its outputs; without planes where `labels` are made already.
-    labels: (Y, X) int32 at the model's pixel size. A job of many planes makes them at once, so
-        that it need not hold the outputs of all planes.
+    labels: (Y, X) int32 at the image's size. A job of many planes makes them at once, so that it
+        need not hold the outputs of all planes.
     """
 
     part: str
@@ -121,7 +121,7 @@ def predict(views: Sequence[View], ctx: Context[PredictParams]) -> tuple[Found, 
         scale = common_scale(planes, ctx, look=first)
     found = []
     for done, view in enumerate(views, start=1):
-        found.append(_find(view, looks[view.label or 0], scale))
+        found.append(_find(view, looks[view.label or 0], scale, ctx))
         ctx.report.progress(done, len(views))
     return tuple(found)
 
@@ -186,7 +186,7 @@ def _note_models(looks: Mapping[int, Look], ctx: Context[PredictParams]) -> None
     ctx.report.note(model=next(iter(used.values())), models=used)
 
 
-def _find(view: View, look: Look, scale: Scale) -> Found:
+def _find(view: View, look: Look, scale: Scale, ctx: Context[PredictParams]) -> Found:
     """Predict one plane of many, and make cells of the outputs at once."""
     raw = look.cells.postprocess == RAW
     if view.image.is_constant and not raw:
@@ -195,7 +195,7 @@ def _find(view: View, look: Look, scale: Scale) -> Found:
     heads = look.at(view.image, scale)
     if raw:
         return Found(view.part, RAW, heads)
-    labels = label_cells(heads, look.cells.postprocess)
+    labels = to_image(label_cells(heads, look.cells.postprocess), view.image, ctx)
     bare = replace(heads, planes={}, detections=None)
     return Found(view.part, look.cells.postprocess, bare, labels)
 
@@ -208,8 +208,8 @@ def _result(found: Found, ctx: Context[PredictParams]) -> Result:
         return RawHeads(found.heads, found.part)
     labels = found.labels
     if labels is None:
-        labels = label_cells(found.heads, found.postprocess)
-    cells = LabelImage(to_image(labels, image, ctx), image.mpp)
+        labels = to_image(label_cells(found.heads, found.postprocess), image, ctx)
+    cells = LabelImage(labels, image.mpp)
     if ctx.params.labels_only:
         return LabelsOnly(cells, found.part)
     return Segmentation(cells, image, found.part)
