@@ -78,7 +78,9 @@ def _show(made: Export, wish: Wish, target: str) -> None:
     if made.answered:
         console.print("every output is finite", highlight=False)
     if "://" not in target:
-        console.print(f"serve it: export KIOSK_MODELS_DIR={Path(target).expanduser().resolve()}")
+        folder = Path(target).expanduser().resolve()
+        serve = f"serve it: export KIOSK_MODELS_DIR={folder}"
+        console.print(serve, highlight=False, soft_wrap=True)
 
 
 def _rows(made: Export) -> Iterator[tuple[str, TensorSpec, list[int] | None]]:
