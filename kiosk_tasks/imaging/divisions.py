@@ -14,20 +14,27 @@ __all__ = ["DivisionParams", "without_false_divisions"]
 
 @dataclass(frozen=True)
 class DivisionParams:
-    """What two cells must be like to be sisters.
+    """What two cells must be like to be sisters. Chosen on simulated movies.
 
-    A mother's area is her largest in her last frames: as a metaphase plate she is small.
-    Chosen on simulated movies (`benchmarks.tracking`).
+    Areas are compared with the upper quartile of the mother's area in her last frames: as a
+    metaphase plate she is small, and what was taken for one cell where two touch, until they part,
+    has only lately been large.
     """
 
     symmetry: float = 0.6  #: the smaller sister's area is at least that of the larger one's
     least: float = 0.5  #: the sisters' areas together are at least that of their mother's
-    most: float = 1.7  #: and at most that
-    frames: int = 5  #: before her last one, in which the mother is looked at
+    most: float = 1.45  #: and at most that
+    frames: int = 10  #: in which the mother is looked at, the last before the division
+    lasting: int = 2  #: both sisters are seen for so many frames, if the movie goes on so long
+    # Near the border, where nuclei are cut off:
+    most_cut: float = 1.1  #: the sisters' areas together are at most that of their mother's
+    apart: float = 0.2  #: each sister has moved so far, in median diameters
+    even: float = 0.5  #: the one at least that of the other's way
+    opposite: float = -0.7  #: the cosine of the angle between their ways is at most that
 
 
 def without_false_divisions(
-    detections: Detections,
+    cells: Detections,
     previous: NDArray[np.intp],
     *,
     places: NDArray[np.float64],
@@ -36,54 +43,83 @@ def without_false_divisions(
 ) -> NDArray[np.intp]:
     """Return the links without divisions of which the sisters do not fit each other or the mother.
 
-    previous: (N,) for each row that of the cell it was before, or -1.
+    previous: (N,) for each row of `cells` that of the cell it was before, or -1.
     places: (N, 2) (y, x) px, after drift was taken off. shape: (Y, X) of a frame, px.
     Of a false division the link to the nearer cell stays. No cell has more than two daughters.
-    Near the border, where nuclei are cut off, sisters may be as small as they are.
+    Near the border nuclei are cut off, so that areas say little: there it counts that the sisters
+    have gone opposite ways.
     """
+    links = _Links(cells, previous, places, shape, params)
     kept = previous.copy()
-    children: dict[int, list[int]] = {}
-    for row in np.flatnonzero(previous >= 0).tolist():
-        children.setdefault(int(previous[row]), []).append(row)
-    for mother, found in children.items():
+    for mother, found in links.children.items():
         if len(found) > 1:
-            near = _by_distance(places, mother, found)
-            fits = _fits(detections, previous, children, (mother, near[0], near[1]), shape, params)
-            kept[near[2 if fits else 1 :]] = -1
+            near = links.by_distance(mother, found)
+            kept[near[2 if links.fit(mother, near[:2]) else 1 :]] = -1
     return kept
 
 
-def _fits(
-    cells: Detections,
-    previous: NDArray[np.intp],
-    children: dict[int, list[int]],
-    family: tuple[int, int, int],
-    shape: tuple[int, int],
-    params: DivisionParams,
-) -> bool:
-    """Tell whether two cells are daughters of the third; family: rows of mother and daughters."""
-    mother, *sisters = family
-    smaller, larger = sorted(cells.area[sisters].tolist())
-    largest, row = float(cells.area[mother]), mother
-    for _frame in range(params.frames):
-        row = int(previous[row])
-        if row < 0 or len(children[row]) > 1:
-            break
-        largest = max(largest, float(cells.area[row]))
-    if smaller < params.symmetry * larger or smaller + larger > params.most * largest:
-        return False
-    return smaller + larger >= params.least * largest or _near_border(cells, sisters, shape)
+class _Links:
+    """Links as they were assigned, and the tests that a division has to pass."""
 
+    def __init__(
+        self,
+        cells: Detections,
+        previous: NDArray[np.intp],
+        places: NDArray[np.float64],
+        shape: tuple[int, int],
+        params: DivisionParams,
+    ) -> None:
+        self._cells, self._previous, self._places = cells, previous, places
+        self._shape, self._params = shape, params
+        self.children: dict[int, list[int]] = {}
+        for row in np.flatnonzero(previous >= 0).tolist():
+            self.children.setdefault(int(previous[row]), []).append(row)
+        self._diameter = np.sqrt(4 / np.pi * np.median(cells.area)) if len(cells) else 0.0
 
-def _near_border(cells: Detections, rows: list[int], shape: tuple[int, int]) -> bool:
-    margin = np.sqrt(4 / np.pi * np.median(cells.area))
-    return any(
-        not margin < place < side - margin
-        for column, side in zip((cells.y, cells.x), shape, strict=True)
-        for place in column[rows].tolist()
-    )
+    def by_distance(self, mother: int, rows: list[int]) -> list[int]:
+        """Return the rows, that of the cell nearest to the mother first."""
+        away = np.hypot(*(self._places[rows] - self._places[mother]).T)
+        return [rows[index] for index in np.argsort(away, kind="stable").tolist()]
 
+    def fit(self, mother: int, sisters: list[int]) -> bool:
+        """Tell whether two cells are daughters of a third; all by their rows."""
+        if not all(self._lasts(row) for row in sisters):
+            return False
+        cells, params = self._cells, self._params
+        smaller, larger = sorted(cells.area[sisters].tolist())
+        share = (smaller + larger) / float(np.percentile(cells.area[self._past(mother)], 75))
+        if self._near_border([mother, *sisters]):
+            return share <= params.most_cut and self._opposite(mother, sisters)
+        return params.least <= share <= params.most and smaller >= params.symmetry * larger
 
-def _by_distance(places: NDArray[np.float64], mother: int, rows: list[int]) -> list[int]:
-    away = np.hypot(*(places[rows] - places[mother]).T)
-    return [rows[index] for index in np.argsort(away, kind="stable").tolist()]
+    def _opposite(self, mother: int, sisters: list[int]) -> bool:
+        ways = self._places[sisters] - self._places[mother]
+        shorter, longer = sorted(np.hypot(*ways.T).tolist())
+        if shorter < max(self._params.apart * self._diameter, self._params.even * longer):
+            return False
+        return float(ways[0] @ ways[1]) <= self._params.opposite * shorter * longer
+
+    def _past(self, row: int) -> list[int]:
+        """Return the rows of a cell's last frames, back to where it was born."""
+        rows = [row]
+        while len(rows) < self._params.frames:
+            row = int(self._previous[row])
+            if row < 0 or len(self.children[row]) > 1:
+                break
+            rows.append(row)
+        return rows
+
+    def _lasts(self, row: int) -> bool:
+        for _frame in range(self._params.lasting - 1):
+            if row not in self.children:
+                gone = bool(self._cells.frame[row] < self._cells.frame[-1])
+                return not gone or self._near_border([row])
+            row = self.children[row][0]
+        return True
+
+    def _near_border(self, rows: list[int]) -> bool:
+        margin, places = self._diameter / 2, (self._cells.y[rows], self._cells.x[rows])
+        return any(
+            ((place < margin) | (place > side - 1 - margin)).any()
+            for place, side in zip(places, self._shape, strict=True)
+        )

@@ -82,12 +82,41 @@ def test_sisters_are_alike_and_fit_their_mother(sisters: list[Cell], divided: bo
     assert nearer is not divided
 
 
-def test_the_area_of_a_mother_is_her_largest_of_late() -> None:
+def test_a_mother_may_have_shrunk_to_a_plate() -> None:
     sisters = [(50.0, 44.0, 45.0), (50.0, 56.0, 45.0)]
     plate = linked(*[[(50, 50)]] * 3, [(50, 50, 40)], [(50, 50, 40)], sisters)
     assert plate.tracks[0].daughters == (2, 3)
-    long_ago = linked(*[[(50, 50)]] * 3, *[[(50, 50, 40)]] * 6, sisters)
+    long_ago = linked(*[[(50, 50)]] * 3, *[[(50, 50, 40)]] * 12, sisters)
     assert long_ago.tracks[0].daughters == ()
+
+
+def test_cells_that_touch_for_a_while_and_part_do_not_divide() -> None:
+    two: list[Cell] = [(50.0, 44.0, 100.0), (50.0, 56.0, 100.0)]
+    found = linked(*[two] * 8, *[[(50, 50, 200)]] * 2, two, two)
+    assert all(not track.daughters for track in found.tracks)
+
+
+def test_sisters_last() -> None:
+    mother, sisters = [(50.0, 50.0)], [(50.0, 44.0, 50.0), (50.0, 56.0, 50.0)]
+    at_the_end = linked(mother, mother, sisters)
+    assert at_the_end.tracks[0].daughters == (2, 3)
+    for_a_frame = linked(mother, mother, sisters, [(50, 50)], gap_frames=0)
+    assert for_a_frame.tracks[0].daughters == ()
+
+
+@pytest.mark.parametrize(
+    ("sisters", "divided"),
+    [
+        ([(2, 46, 10), (3, 54, 60)], True),  # cut off by the border: unlike each other
+        ([(2, 46, 60), (2, 54, 80)], False),  # larger than their mother
+        ([(1, 50, 30), (2, 57, 30)], False),  # one is where the mother was
+        ([(2, 54, 30), (8, 54, 30)], False),  # both went the same way
+        ([(2, 49, 30), (2, 56, 30)], False),  # one went much further
+    ],
+)
+def test_at_the_border_sisters_have_gone_opposite_ways(sisters: list[Cell], divided: bool) -> None:
+    found = linked([(2, 50, 90)], [(2, 50, 90)], sisters)
+    assert bool(found.tracks[0].daughters) is divided
 
 
 def test_no_cell_has_three_daughters() -> None:
