@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from kiosk_tasks.imaging.spot_response import (
     SpotResponse,
@@ -27,12 +28,16 @@ Points = NDArray[np.float64]
 FWHM_PER_SIGMA = float(np.sqrt(8 * np.log(2)))
 """Full width at half maximum of a Gaussian over its sigma, 2.355."""
 
-WIDER = 1.1
-"""Sigma of the filter over that of a spot. Isolated dim spots stand out most at √3 (the response
-to a spot over that to white noise peaks there), crowded ones are told apart best at 1 or less;
-chosen between the two on simulated images (`benchmarks/spots.py`)."""
+WIDER, NARROWER = 1.1, 0.8
+"""Sigmas of the two filters over that of a spot. Isolated dim spots stand out most at √3 (the
+response to a spot over that to white noise peaks there), crowded ones are told apart below 1. Both
+chosen on simulated images (`benchmarks/spots.py`)."""
 
-ROUNDNESS = 0.15
+APART = 4 / 3
+"""Diameters: how far from a spot of the wider filter those may lie that the narrower one tells
+apart; chosen on the same images."""
+
+ROUNDNESS = 0.1
 """Least curvature of the response at a spot in its flattest direction over its steepest; chosen on
 the same images."""
 
@@ -86,26 +91,13 @@ def find_spots(plane: NDArray[Any], *, params: SpotParams = DEFAULT_PARAMS) -> S
     give the response, and than `texture_factor` times the spread that the response has around it:
     the first keeps an even image quiet, the second a textured one. Single pixels that outshine all
     their neighbours (hot pixels) are no spots.
+    Two filters look, one a little wider than a spot and one narrower: the first sees dim spots, the
+    second tells neighbours apart.
     Positions are refined to fractions of a pixel by a parabola through three pixels each way.
     Memory besides the plane: 4 bytes a pixel, and some megabytes.
     """
-    response = spot_response(plane, WIDER * params.sigma)
-    if response is None:
-        return _none()
-    noise = response.noise_response
-    least = max(params.noise_factor / params.sensitivity * noise, response.rounding)
-    around = surroundings(response)
-    peaks = local_maxima(response.values, above=least + float(around.levels.min()))
-    level, spread = around.at(peaks)
-    values = response.values[peaks[:, 0], peaks[:, 1]] - level
-    kept = values > np.maximum(least, params.texture_factor / params.sensitivity * spread)
-    kept[kept] = _round(response.values, peaks[kept])
-    values, spread = values[kept], np.maximum(spread, noise)[kept]
-    return Spots(
-        positions=_refined(response.values, peaks[kept]),
-        intensity=values * _height(response, params),
-        snr=values / np.maximum(spread, response.rounding),
-    )
+    wide = _found(plane, params, WIDER)
+    return _split(wide, _found(plane, params, NARROWER), plane, params) if len(wide) else wide
 
 
 def measure_spots(
@@ -131,6 +123,51 @@ def measure_spots(
         intensity=values * _height(response, params),
         snr=values / np.maximum(spread, response.rounding),
     )
+
+
+def _found(plane: NDArray[Any], params: SpotParams, wider: float) -> Spots:
+    """Find spots with one filter."""
+    response = spot_response(plane, wider * params.sigma)
+    if response is None:
+        return Spots(np.empty((0, 2)), np.empty(0), np.empty(0))
+    noise = response.noise_response
+    least = max(params.noise_factor / params.sensitivity * noise, response.rounding)
+    around = surroundings(response)
+    peaks = local_maxima(response.values, above=least + float(around.levels.min()))
+    level, spread = around.at(peaks)
+    values = response.values[peaks[:, 0], peaks[:, 1]] - level
+    kept = values > np.maximum(least, params.texture_factor / params.sensitivity * spread)
+    kept[kept] = _round(response.values, peaks[kept])
+    values, spread = values[kept], np.maximum(spread, noise)[kept]
+    return Spots(
+        positions=_refined(response.values, peaks[kept]),
+        intensity=values * _height(response, params),
+        snr=values / np.maximum(spread, response.rounding),
+    )
+
+
+def _split(wide: Spots, narrow: Spots, plane: NDArray[Any], params: SpotParams) -> Spots:
+    """Take what the narrower filter found in place of a spot in which it sees two or more.
+
+    The flat top of a saturated spot has corners that look like several spots: they do not count.
+    """
+    pixels = np.rint(narrow.positions).astype(np.intp)
+    clipped = plane[pixels[:, 0], pixels[:, 1]] == plane.max()
+    distance, found = cKDTree(wide.positions).query(narrow.positions)
+    nearest = np.asarray(found, np.intp)
+    part = ~clipped & (distance <= APART * params.diameter)
+    several = np.bincount(nearest[part], minlength=len(wide)) > 1
+    kept = np.concatenate([~several, part & several[nearest]])
+    columns = [
+        np.concatenate(pair)[kept]
+        for pair in (
+            (wide.positions, narrow.positions),
+            (wide.intensity, narrow.intensity),
+            (wide.snr, narrow.snr),
+        )
+    ]
+    by_rows = np.lexsort(columns[0].T[::-1])
+    return Spots(*(column[by_rows] for column in columns))
 
 
 def _round(response: NDArray[np.float32], peaks: NDArray[np.intp]) -> NDArray[np.bool_]:
@@ -163,10 +200,6 @@ def _height(response: SpotResponse, params: SpotParams) -> float:
     """
     spot, filtered = params.sigma**2, response.sigma**2
     return response.unit * (spot + filtered) ** 2 / (2 * spot * filtered)
-
-
-def _none() -> Spots:
-    return Spots(np.empty((0, 2)), np.empty(0), np.empty(0))
 
 
 def _refined(response: NDArray[np.float32], peaks: NDArray[np.intp]) -> Points:
