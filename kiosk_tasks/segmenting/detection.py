@@ -21,7 +21,7 @@ from kiosk_tasks.imaging.scale import resize_to
 from kiosk_tasks.imaging.values import Scale
 from kiosk_tasks.job import Context
 from kiosk_tasks.ports import Signature
-from kiosk_tasks.segmenting.models import LABELS
+from kiosk_tasks.segmenting.models import LABELS, asked
 from kiosk_tasks.segmenting.views import View, sampled
 
 __all__ = ["check_detection", "detect_label", "detect_scale"]
@@ -30,12 +30,18 @@ SCALES = (0.1, 10.0)  # what a job may ask for, too
 
 
 def check_detection(ctx: Context[Any]) -> None:
-    """Find out whether the models that the operator has turned on are served."""
-    for wanted, name in (
-        (ctx.choices.detect_label, ctx.choices.label_model),
-        (ctx.choices.detect_scale, ctx.choices.scale_model),
+    """Find out whether the models that the operator has turned on are served, if this job may ask.
+
+    It does not where its parameters say what they would.
+    """
+    choices = ctx.choices
+    says_label = ("label", "channels", "model_name")
+    says_scale = ("scale", "mpp", "diameter")
+    for wanted, name, said in (
+        (choices.detect_label, choices.label_model, says_label),
+        (choices.detect_scale, choices.scale_model, says_scale),
     ):
-        if wanted:
+        if wanted and all(asked(ctx, parameter) is None for parameter in said):
             _signature(name, ctx)
 
 

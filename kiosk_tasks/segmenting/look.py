@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from kiosk_tasks.errors import ModelMismatch
 from kiosk_tasks.imaging.image import Image
 from kiosk_tasks.imaging.values import Heads, Scale
 from kiosk_tasks.job import Context
@@ -34,7 +35,23 @@ def look_with(
     """Find out what is served, and get ready to ask it.
 
     predict: what asks the model; None: made here. tell: whether it reports progress by tiles.
-    Raises UnknownModel, and ModelMismatch if the model takes more than one input.
+    Raises UnknownModel, and ModelMismatch if the model takes anything but one image of one channel.
     """
     signature = served(cells.model, ctx)
-    return Look(cells, signature, predict or predictor(signature, ctx, tell=tell))
+    asks = predictor(signature, ctx, tell=tell)
+    _check_input(signature)
+    return Look(cells, signature, predict or asks)
+
+
+def _check_input(signature: Signature) -> None:
+    (spec,) = signature.inputs.values()
+    shape = spec.shape
+    if shape is None:
+        return
+    square = len(shape) == 4 and (shape[1] == shape[2] or -1 in shape[1:3])
+    if not square or shape[3] not in (-1, 1):
+        text = ", ".join("any" if length < 0 else str(length) for length in shape)
+        raise ModelMismatch(
+            f"model {signature.model} version {signature.version} takes {spec.name} of shape "
+            f"({text}); this job gives it square tiles of one channel, (any, Y, X, 1)."
+        )

@@ -111,5 +111,5 @@ def test_an_export_that_does_not_fit_says_what_is_missing(
     image, _ = discs((192, 256))
     with pytest.raises(ModelMismatch, match=r"boxes .* It gives .* semantic_0 \(1\), semantic_1"):
         cells_of("DeepCellNuclear", image, served, tmp_path, postprocess="retinanet")
-    with pytest.raises(ModelMismatch, match=r"takes .*\(any, 256, 256, 2\)"):
+    with pytest.raises(ModelMismatch, match=r"takes input_1 .*\(any, 256, 256, 2\)"):
         cells_of("DeepCellMultiplex", image, served, tmp_path)

@@ -14,6 +14,7 @@ from kiosk_tasks.imaging.intensity import (
     check_pixels,
     equalise_adaptively,
     normalise_percentiles,
+    standardise,
 )
 from tests.synthetic import draw_nuclei
 
@@ -104,3 +105,12 @@ def test_pixels_in_which_nothing_can_be_found() -> None:
     with pytest.raises(UnusableImage, match="every pixel"):
         check_pixels(np.ones((3, 3), np.bool_), "cells.tif")
     check_pixels(draw_nuclei()[0], "cells.tif")
+
+
+def test_standardised_planes_have_mean_0_and_deviation_1() -> None:
+    plane = np.array([[1, 2], [3, 6]], np.uint16)  # mean 3, deviation √3.5
+    expected = np.array([[-2, -1], [0, 3]]) / np.sqrt(3.5)
+    found = standardise(plane)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert not standardise(np.full((3, 3), 65535, np.uint16)).any()

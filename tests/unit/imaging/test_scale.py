@@ -9,6 +9,7 @@ from kiosk_tasks.imaging.scale import (
     agreed_diameter,
     median_diameter,
     resize,
+    resize_to,
     scale_factor,
     scaled_shape,
 )
@@ -83,3 +84,15 @@ def test_the_diameter_on_which_scales_agree(estimates: list[float], expected: fl
 
 def test_no_estimate_is_no_diameter() -> None:
     assert agreed_diameter([]) is None
+
+
+def test_resize_to_a_shape_may_change_the_proportions() -> None:
+    plane = np.repeat(np.array([[0, 0, 8, 8]], np.uint16), 6, axis=0)
+    resized = resize_to(plane, (3, 2))
+    assert resized.dtype == np.float32
+    assert resized.shape == (3, 2)
+    assert (resized[:, 1] - resized[:, 0] > 4).all()
+    np.testing.assert_allclose(resized.sum(axis=1), 8, atol=1e-4)
+    assert resize_to(plane, (6, 4)).tolist() == plane.tolist()
+    both = np.stack([plane, 2 * plane], axis=-1)
+    np.testing.assert_allclose(resize_to(both, (3, 2))[..., 1], 2 * resized, atol=1e-4)

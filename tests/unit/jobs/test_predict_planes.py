@@ -350,6 +350,7 @@ def test_what_the_job_says_is_not_detected(tmp_path: Path) -> None:
     run(discs(4), tmp_path, models, choices, label=1, mpp=0.65)
     assert not models["LabelDetection"].seen
     assert not models["ScaleDetection"].seen
+    run(discs(4), tmp_path, {CYTOPLASM: ours()}, choices, channels=",0", scale=1)  # nor served
 
 
 def test_detecting_models_that_do_not_fit(tmp_path: Path) -> None:

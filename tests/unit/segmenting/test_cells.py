@@ -16,9 +16,11 @@ from kiosk_tasks.imaging.image import Image
 from kiosk_tasks.imaging.labels import WatershedParams
 from kiosk_tasks.imaging.values import Heads, Scale, Tiles
 from kiosk_tasks.job import Context, JobType, Params, new_job
+from kiosk_tasks.ports import TensorSpec
 from kiosk_tasks.run.local import MemoryReporter
 from kiosk_tasks.segmenting.cells import cell_model, find_scale, segment_planes
 from kiosk_tasks.segmenting.labelling import POSTPROCESSING, RAW, label_cells
+from kiosk_tasks.segmenting.look import look_with
 from kiosk_tasks.segmenting.params import CellParams, Postprocess
 from kiosk_tasks.settings import choices as settings_choices
 from kiosk_tasks.storage.memory import MemoryStorage
@@ -204,3 +206,28 @@ def test_a_model_with_two_inputs_is_refused() -> None:
                 [plane()[0]], ctx, cells=cell_model(ctx), scale=Scale(1.0, measured=True)
             )
         )
+
+
+@pytest.mark.parametrize(
+    ("shape", "fits"),
+    [
+        (None, True),
+        ((-1, -1, -1, 1), True),
+        ((1, 512, 512, -1), True),
+        ((-1, 256, 256, 2), False),
+        ((-1, 512, 256, 1), False),
+        ((-1, 28, 28), False),
+    ],
+)
+def test_a_model_of_other_images_is_told_at_once(shape: tuple[int, ...] | None, fits: bool) -> None:
+    class Odd(FakeModels):
+        def signature(self, name: str, version: int | None = None) -> Any:
+            found = super().signature(name, version)
+            return replace(found, inputs={"image": TensorSpec("image", np.dtype("f4"), shape)})
+
+    ctx = replace(context(), models=Odd({NUCLEI: ours()}))
+    if fits:
+        look_with(cell_model(ctx), ctx)
+    else:
+        with pytest.raises(ModelMismatch, match="square tiles of one channel"):
+            look_with(cell_model(ctx), ctx)
