@@ -44,7 +44,10 @@ OURS = frozenset(
 """Outputs of the bundled model, by which it is known. Its classes: background, interior, border."""
 
 # Chosen on simulated tissue (models/multiplex/README.md).
-TISSUE = WatershedParams(maxima_depth=0.06, interior_threshold=0.5, least_interior=0.6)
+TISSUE: dict[Compartment, WatershedParams] = {
+    "whole-cell": WatershedParams(maxima_depth=0.1, least_interior=0.7),
+    "nuclear": WatershedParams(maxima_depth=0.06, least_interior=0.7),
+}
 
 
 def two_channel_model(ctx: Context[Any]) -> Signature:
@@ -124,7 +127,8 @@ def label_compartment(heads: Heads, compartment: Compartment) -> Labels:
         prefix = compartment.replace("-", "_")
         inner = heads.planes[f"{prefix}_inner_distance"][..., 0]
         classes = heads.planes[f"{prefix}_pixelwise"]
-        return deep_watershed((inner + classes[..., 1]) / 2, 1 - classes[..., 0], params=TISSUE)
+        maxima, inside = (inner + classes[..., 1]) / 2, 1 - classes[..., 0]
+        return deep_watershed(maxima, inside, params=TISSUE[compartment])
     inner, interior = multiplex_heads(heads, [compartment])[compartment]
     return deep_watershed(inner, interior, params=WatershedParams.mesmer(compartment))
 

@@ -32,7 +32,7 @@ def make_fields(folder: Path, *, count: int, seed: int, processes: int = 2) -> P
     kept = folder / f"fields-{count}-{seed}"
     if not (kept / f"{ARRAYS[-1]}.npy").exists():
         kept.mkdir(parents=True, exist_ok=True)
-        seeds = np.array_split(np.arange(seed, seed + count), 4 * processes)
+        seeds = np.array_split(np.arange(seed, seed + count), min(count, 4 * processes))
         with ProcessPoolExecutor(processes) as pool:
             parts = zip(*pool.map(_fields, seeds), strict=True)
         for name, arrays in zip(ARRAYS, parts, strict=True):

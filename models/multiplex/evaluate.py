@@ -26,7 +26,7 @@ from models.nuclear.scoring import IOU_LEVELS, Counts, count_matches
 __all__ = ["FRESH_SEED", "METHODS", "evaluate", "truth_of"]
 
 FRESH_SEED = 880_000_000  # far from the seeds of training and of `tune`
-SIZE = 512  # px, side of a field
+SIZE = 256  # px, side of a field
 
 Method = Callable[[Heads, Compartment], Labels]
 

@@ -22,10 +22,10 @@ __all__ = ["main"]
 
 SEED = 990_000_000
 GRID = {
-    "inner_share": (0.3, 0.5, 0.7),  # of the blend with the interior in which maxima are sought
-    "maxima_depth": (0.04, 0.06, 0.08, 0.12),
+    "inner_share": (0.25, 0.5, 0.75),  # of the blend with the interior in which maxima are sought
+    "maxima_depth": (0.04, 0.06, 0.1),
     "interior_threshold": (0.4, 0.5),
-    "least_interior": (0.0, 0.6, 0.7),
+    "least_interior": (0.0, 0.7, 0.8),
 }
 
 
