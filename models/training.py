@@ -1,61 +1,66 @@
-"""Train a network by steps: schedule, averaged weights, a log, and going on after an interrupt."""
+"""Train a network by steps: averaged weights, a log, and going on after an interrupt."""
 
 from __future__ import annotations
 
 import json
-import math
 import os
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeAlias
 
 import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-__all__ = ["Schedule", "Trainer"]
+__all__ = ["WEIGHTS", "Batch", "Schedule", "Trainer"]
 
-Draw = Callable[[int], tuple[NDArray[np.float32], NDArray[np.float32]]]
-"""Draws images and truths for a step, the same for the same step."""
+Batch: TypeAlias = tuple[NDArray[np.float32], NDArray[np.float32]]  # images, truths
 
-Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+Batches = Callable[[int], Iterator[Batch]]
+"""Draws the batches from a step on, the same for the same step."""
+
+Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]  # truth, heads
 
 WEIGHTS = "average.weights.h5"  # in the output folder, float32
-LOG = "training_log.json"
-STATE = "state.npz"
 
 
-@dataclass(frozen=True)
-class Schedule:
-    """How long and how fast; it counts steps, so that a busy machine changes nothing."""
+class Schedule(Protocol):
+    """How long and how fast, a dataclass; it counts steps, so that a busy machine changes nothing.
 
-    steps: int
-    learning_rate: float = 2e-3
-    warm_up: int = 150  # steps
-    cool_down: int = 1000  # last steps, in which the rate falls to 1 %
-    averaging: float = 0.998  # decay per step of the averaged weights
-    weight_decay: float = 1e-4
+    averaging: decay per step of the averaged weights.
+    """
+
+    @property
+    def steps(self) -> int: ...  # noqa: D102
+    @property
+    def learning_rate(self) -> float: ...  # noqa: D102
+    @property
+    def averaging(self) -> float: ...  # noqa: D102
+    @property
+    def weight_decay(self) -> float: ...  # noqa: D102
 
     def rate(self, step: int) -> float:
-        """Learning rate: a linear rise, a plateau, half a cosine down.
-
-        The plateau's length may be chosen while it lasts: more steps only append to it.
-        """
-        rise = min(1.0, (step + 1) / self.warm_up)
-        fallen = max(0, step - (self.steps - self.cool_down)) / self.cool_down
-        return self.learning_rate * rise * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * fallen)))
+        """Learning rate of a step."""
+        ...
 
 
 class Trainer:
     """A network, its optimiser and the running average of its weights, kept in a folder."""
 
-    def __init__(self, network: keras.Model, loss: Loss, schedule: Schedule, folder: Path) -> None:
-        """Start anew, or where the folder's last state was saved."""
+    def __init__(
+        self, network: keras.Model, loss: Loss, schedule: Schedule, folder: Path, *, phase: str = ""
+    ) -> None:
+        """Start with the network's weights, or where the phase's last state was saved.
+
+        phase: part of the names of its state and of its log.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         self.network, self.schedule, self.folder = network, schedule, folder
+        self._log = folder / f"training_log{phase}.json"
+        self._state = folder / f"state{phase}.npz"
         self._loss = loss
         self._optimiser = keras.optimizers.AdamW(
             schedule.learning_rate, weight_decay=schedule.weight_decay, clipnorm=1.0
@@ -66,23 +71,27 @@ class Trainer:
         self._first = 0
         self._history: list[dict[str, float]] = []
         self._minutes = 0.0
-        if (folder / STATE).exists():
+        if self._state.exists():
             self._restore()
 
-    def run(self, draw: Draw, *, notes: dict[str, Any], every: int = 200) -> Path:
+    def run(
+        self, batches: Batches, *, notes: dict[str, Any], every: int = 200, stop: int | None = None
+    ) -> Path:
         """Take all steps that are left; return the file of averaged weights.
 
-        notes: kept in the log. every: steps between two saved states.
+        notes: kept in the log. every: steps between two saved states. stop: end after this step
+        though the schedule goes on.
         """
         losses: list[float] = []
         started = time.monotonic() - 60 * self._minutes
-        for step in range(self._first, self.schedule.steps):
+        last = min(self.schedule.steps, stop or self.schedule.steps)
+        steps = range(self._first, last)
+        for step, (image, truth) in zip(steps, batches(self._first), strict=False):
             self._optimiser.learning_rate.assign(self.schedule.rate(step))
             # early on, average over the little there is
             decay = min(self.schedule.averaging, (1 + step) / (10 + step))
-            image, truth = draw(step)
             losses.append(float(self._compiled(image, truth, tf.constant(decay, tf.float32))))
-            if (step + 1) % every == 0 or step + 1 == self.schedule.steps:
+            if (step + 1) % every == 0 or step + 1 == last:
                 self._minutes = (time.monotonic() - started) / 60
                 self._report(step + 1, losses, notes)
                 self._save(step + 1)
@@ -109,12 +118,12 @@ class Trainer:
         self._history.append(entry)
         versions = {module.__name__: module.__version__ for module in (tf, keras, np)}
         log = {
-            "plan": {**asdict(self.schedule), **notes},
+            "plan": {**asdict(self.schedule), **notes},  # type: ignore[call-overload]
             "parameters": self.network.count_params(),
             "versions": versions,
             "history": self._history,
         }
-        (self.folder / LOG).write_text(json.dumps(log, indent=1) + "\n", encoding="ascii")
+        self._log.write_text(json.dumps(log, indent=1) + "\n", encoding="ascii")
         print(entry, flush=True)
 
     def _save(self, step: int) -> None:
@@ -131,10 +140,10 @@ class Trainer:
         named = {f"{k}_{i}": a for k, group in groups.items() for i, a in enumerate(group)}
         staged = self.folder / "staged.npz"
         np.savez(staged, step=step, minutes=self._minutes, **named)
-        staged.rename(self.folder / STATE)
+        staged.rename(self._state)
 
     def _restore(self) -> None:
-        with np.load(self.folder / STATE) as state:
+        with np.load(self._state) as state:
             self._first, self._minutes = int(state["step"]), float(state["minutes"])
             count = len(self._averages)
             self.network.set_weights([state[f"weights_{i}"] for i in range(count)])
@@ -142,5 +151,5 @@ class Trainer:
                 average.assign(state[f"averages_{index}"])
             for index, variable in enumerate(self._optimiser.variables):
                 variable.assign(state[f"moments_{index}"])
-        log = json.loads((self.folder / LOG).read_text(encoding="ascii"))
+        log = json.loads(self._log.read_text(encoding="ascii"))
         self._history = [entry for entry in log["history"] if entry["step"] <= self._first]
