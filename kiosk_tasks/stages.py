@@ -26,7 +26,6 @@ from kiosk_tasks.scratch import fetching_into, scratch_folder
 
 __all__ = [
     "Predict",
-    "Strategy",
     "check_job",
     "download",
     "fetch",
@@ -40,9 +39,6 @@ __all__ = [
 
 Predict = Callable[[Tiles], Heads]
 """Sends tiles to the model server and returns its stitched heads."""
-
-Strategy = Callable[[Predict, Tiles, Context[Any]], Heads]
-"""Predicts as often as it takes: at several scales, say."""
 
 
 def run_stages(stages: Sequence[Stage], value: Any, ctx: Context[Any]) -> Any:
@@ -102,19 +98,17 @@ def fetch(ctx: Context[Any], folder: Path) -> Path:
     return path
 
 
-def grpc_predict(model: Model, *, strategy: Strategy | None = None) -> Stage:
+def grpc_predict(model: Model) -> Stage:
     """Return the stage that sends tiles to the model server and stitches what comes back.
 
-    model: used where the job names none.
-    strategy: predicts more than once where that pays; without one, each tile is sent once.
+    model: used where the job names none. A stage that predicts more than once uses `predictor`.
     """
 
     def predict(tiles: Tiles, ctx: Context[Any]) -> Heads:
         signature = served(model, ctx)
         # Here, not in `check`: a newer version may have come since, and the record must be true.
         ctx.report.note(model={"name": signature.model, "version": signature.version})
-        once = predictor(signature, ctx)
-        return strategy(once, tiles, ctx) if strategy else once(tiles)
+        return predictor(signature, ctx)(tiles)
 
     def check(ctx: Context[Any]) -> None:
         _input_name(served(model, ctx))

@@ -251,9 +251,9 @@ def test_boxes_alone_are_no_image(tmp_path: Path) -> None:
         return {"boxes": np.zeros((*shape, 4), np.float32), "scores": np.zeros(shape, np.float32)}
 
     models = {NUCLEI: FakeModel(answer)}
-    with pytest.raises(ModelMismatch, match="an output of the image's size. It gives .* boxes"):
+    with pytest.raises(ModelMismatch, match=r"an output of the image's size\. It gives .* boxes"):
         run(discs(1), tmp_path, models, postprocess="none", mpp=0.65)
-    with pytest.raises(ModelMismatch, match="needs: masks. It gives"):
+    with pytest.raises(ModelMismatch, match=r"needs: masks\. It gives"):
         run(discs(1), tmp_path, models, postprocess="retinanet", mpp=0.65)
     with pytest.raises(ModelMismatch, match="pixelwise classes"):
         run(discs(1), tmp_path, models, postprocess="retinanet-semantic", mpp=0.65)
