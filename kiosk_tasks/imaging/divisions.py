@@ -86,15 +86,16 @@ class _Links:
         if not all(self._lasts(row) for row in sisters):
             return False
         cells, params = self._cells, self._params
-        smaller, larger = sorted(cells.area[sisters].tolist())
-        share = (smaller + larger) / float(np.percentile(cells.area[self._past(mother)], 75))
+        smaller, larger = sorted(float(area) for area in cells.area[sisters])
+        own = float(np.percentile(cells.area[self._past(mother)], 75))
+        share = (smaller + larger) / own
         if self._near_border([mother, *sisters]):
             return share <= params.most_cut and self._opposite(mother, sisters)
         return params.least <= share <= params.most and smaller >= params.symmetry * larger
 
     def _opposite(self, mother: int, sisters: list[int]) -> bool:
         ways = self._places[sisters] - self._places[mother]
-        shorter, longer = sorted(np.hypot(*ways.T).tolist())
+        shorter, longer = sorted(float(length) for length in np.hypot(*ways.T))
         if shorter < max(self._params.apart * self._diameter, self._params.even * longer):
             return False
         return float(ways[0] @ ways[1]) <= self._params.opposite * shorter * longer
