@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -15,6 +15,7 @@ from kiosk_tasks.errors import InvalidParameter, PartFailed
 from kiosk_tasks.fan_out import FanOut, Gathered, Outcome
 from kiosk_tasks.imaging.drift import drifts
 from kiosk_tasks.imaging.linking import LinkingParams, link
+from kiosk_tasks.imaging.scale import scale_factor
 from kiosk_tasks.imaging.tracks import Detections, Tracks, detect, joined
 from kiosk_tasks.job import Context, JobType, Model, Stage, Status
 from kiosk_tasks.outputs import OutputFile, stem_of
@@ -40,6 +41,7 @@ from kiosk_tasks.segmenting.movies import (
     plan_of,
 )
 from kiosk_tasks.segmenting.params import CellParams
+from kiosk_tasks.segmenting.track_model import link_by_models, track_models
 from kiosk_tasks.stages import store
 
 MODEL = Model("NuclearSegmentation", axes="YXC", tile=512, mpp=0.65)
@@ -121,12 +123,13 @@ def split(_: None, ctx: Context[TrackParams]) -> FanOut | Cells:
                     f"{ctx.job.source.name} has no cells in it, as a .trk file has; leave out the "
                     'parameter segmentation, or set it to "model".'
                 )
-            return Given(plan)
+            return Given(replace(plan, scale=_given_scale(plan, ctx)))
         look, scale = fitting_look(movies, plan, ctx, normalised=normalised)
         ctx.report.note(
             model={"name": look.signature.model, "version": look.signature.version},
             scale=round(scale.factor, 6),
         )
+        plan = replace(plan, scale=scale.factor)
         if sum(frames * height * width for frames, height, width in sizes(plan)) <= SMALL_PIXELS:
             return cells_here(movies, plan, ctx, look=look, scale=scale)
         batches = list(cut(movies, plan, ctx, folder))
@@ -138,21 +141,21 @@ def split(_: None, ctx: Context[TrackParams]) -> FanOut | Cells:
 def link_cells(value: Gathered | Cells, ctx: Context[TrackParams]) -> Linked:
     """Measure the cells of all frames, and link them into tracks."""
     cells = _gathered(value.keep, value.outcomes) if isinstance(value, Gathered) else value
-    asked = ctx.params
+    asked, models = ctx.params, track_models(ctx)
     params = LinkingParams(reach=asked.reach, gap_frames=asked.gap_frames, divide=asked.divisions)
     tracks = []
     with opened(cells, ctx) as read:
-        for which, (_frames, *shape) in enumerate(sizes(cells.plan)):
+        for which, (_frames, height, width) in enumerate(sizes(cells.plan)):
+            if models is not None:
+                scale = cells.plan.scale
+                tracks.append(link_by_models(read(which), ctx, models=models, scale=scale))
+                continue
             found, drift = _measured(read(which), ctx)
-            tracks.append(
-                link(
-                    found,
-                    shape=(shape[0], shape[1]),
-                    drift=drift,
-                    params=params,
-                    check=ctx.report.check,
-                )
-            )
+            shape, check = (height, width), ctx.report.check
+            tracks.append(link(found, shape=shape, drift=drift, params=params, check=check))
+    if models is not None:
+        served = (models.encoder, models.judge)
+        ctx.report.note(linked_by=[f"{one.model}:{one.version}" for one in served])
     ctx.report.note(
         cells=sum(len(movie.detections) for movie in tracks),
         tracks=sum(len(movie.tracks) for movie in tracks),
@@ -178,9 +181,18 @@ def save(linked: Linked, ctx: Context[TrackParams]) -> dict[str, str]:
         return store(files(), ctx)
 
 
+def check_linking(ctx: Context[TrackParams]) -> None:
+    """Find out, before any work, whether the models that link are served, if there are any."""
+    track_models(ctx)
+
+
 def sizes(plan: Plan) -> Iterator[tuple[int, int, int]]:
     """Yield (frames, Y, X) of each movie."""
     return (movie.size for movie in plan.movies)
+
+
+def _given_scale(plan: Plan, ctx: Context[TrackParams]) -> float:
+    return ctx.params.scale or scale_factor(plan.movies[0].mpp, MODEL.mpp)
 
 
 def _measured(
@@ -230,7 +242,7 @@ job_type = JobType(
     params=TrackParams,
     stages=(
         Stage("split", split, Status.PREDICTING, model=MODEL, check=check_model, fans_out=True),
-        Stage("link_cells", link_cells, Status.POSTPROCESSING),
+        Stage("link_cells", link_cells, Status.POSTPROCESSING, check=check_linking),
         Stage("upload", save, Status.SAVING),
     ),
     aliases=("tracking", "caliban"),

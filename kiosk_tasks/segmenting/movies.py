@@ -61,11 +61,13 @@ class Plan:
 
     parts: what is added to the names of each one's files; "" where there is one.
     ranges: pixel values that become 0 and 1 in all its frames; None: pixels stay as they are.
+    scale: pixels of the models per pixel of the movies.
     """
 
     movies: tuple[MovieFacts, ...]
     parts: tuple[str, ...]
     ranges: tuple[tuple[float, float] | None, ...]
+    scale: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from io import BytesIO, StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -29,6 +29,7 @@ from kiosk_tasks.fan_out import FanOut
 from kiosk_tasks.imaging.trk import read_trk
 from kiosk_tasks.job import new_job
 from kiosk_tasks.jobs import find, track
+from kiosk_tasks.ports import Signature, TensorSpec
 from kiosk_tasks.run.local import MemoryReporter, run_local
 from kiosk_tasks.segmenting import movie_cells
 from kiosk_tasks.wiring import Adapters, make_context
@@ -424,3 +425,52 @@ def test_what_frames_show_and_their_scale_may_be_detected(
     assert result.notes["scale"] == 0.5
     assert result.notes["tracks"] == 3
     assert models.models["NuclearSegmentation"].seen == []
+
+
+class LinkingServer(FakeModelServer):
+    """Serves an encoder that knows the place of a cell, and a judge to whom near ones are one."""
+
+    inputs: ClassVar = {
+        "Encoder": {"appearances": (-1, 32, 32, 1), "centroids": (-1, 2)},
+        "Judge": {"embeddings": (-1, 4, 2), "future_embeddings": (-1, 1, 2)},
+    }
+
+    def signature(self, name: str, version: int | None = None) -> Signature:
+        if name not in self.inputs:
+            return super().signature(name, version)
+        self.asked.append((name, version))
+        float32 = np.dtype(np.float32)
+        takes = {one: TensorSpec(one, float32, shape) for one, shape in self.inputs[name].items()}
+        return Signature(name, 1, takes, {"embedding": TensorSpec("embedding", float32, (-1, 2))})
+
+    def predict(self, signature: Signature, batches: Any, **options: Any) -> Iterator[Any]:
+        if signature.model not in self.inputs:
+            yield from super().predict(signature, batches, **options)
+            return
+        for batch in batches:
+            if signature.model == "Encoder":
+                yield {"embedding": batch["centroids"]}
+                continue
+            last, place = batch["embeddings"][:, -1], batch["future_embeddings"][:, 0]
+            near = np.linalg.norm(last[:, None] - place[None], axis=-1) < 5
+            yield {"likely": np.stack([near, ~near, 0 * near], -1).astype(np.float32)}
+
+
+@pytest.mark.parametrize("small", [True, False])
+def test_the_labs_models_link(monkeypatch: pytest.MonkeyPatch, *, small: bool) -> None:
+    monkeypatch.setattr(track, "SMALL_PIXELS", 2**30 if small else 0)
+    choices = Choices(track_encoder_model="Encoder", track_inference_model="Judge", track_length=4)
+    models = LinkingServer()
+    adapters = replace(fake_adapters(models=models), choices=choices)
+    result = Result(tiff_bytes(movie(MOVING)), adapters, scale=1.0)
+    assert result.notes["linked_by"] == ["Encoder:1", "Judge:1"]
+    assert result.files["cells_res_track.txt"] == b"1 0 5 0\n2 0 5 0\n3 0 5 0\n"
+    far = Result(tiff_bytes(movie(MOVING)), adapters, scale=2.0)  # 6 px of theirs are too far
+    assert far.notes["tracks"] == 6 + 1 + 1  # of these cells one moves so far
+
+
+def test_linking_models_that_are_not_served_are_told_before_anything_is_read() -> None:
+    choices = Choices(track_encoder_model="Encoder", track_inference_model="Judge")
+    adapters = replace(fake_adapters(), choices=choices)
+    with pytest.raises(UnknownModel, match="Encoder"):
+        Result(b"not even a movie", adapters)
