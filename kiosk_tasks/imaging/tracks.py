@@ -94,7 +94,7 @@ class Tracks:
 def detect(labels: NDArray[Any], image: NDArray[Any], *, frame: int) -> Detections:
     """Measure the cells of one frame.
 
-    labels: (Y, X) integer, 0 is background; numbers may be skipped.
+    labels: (Y, X) integer, none below 0, which is background; numbers may be skipped.
     image: (Y, X), any real dtype.
     Raises InvalidAxes if their shapes differ.
     """
@@ -104,7 +104,7 @@ def detect(labels: NDArray[Any], image: NDArray[Any], *, frame: int) -> Detectio
             "both must be the same (Y, X)."
         )
     inside = np.flatnonzero(labels)
-    label, cell = np.unique(labels.ravel()[inside], return_inverse=True)
+    label, cell = _numbered(labels.ravel()[inside])
     area = np.bincount(cell)
 
     def mean(values: NDArray[Any]) -> NDArray[np.float32]:
@@ -120,6 +120,14 @@ def detect(labels: NDArray[Any], image: NDArray[Any], *, frame: int) -> Detectio
         area=area.astype(np.float32),
         intensity=mean(image.ravel()[inside]),
     )
+
+
+def _numbered(labels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:
+    """Return the labels that occur, ascending, and for each pixel the index of its label."""
+    if int(labels.max(initial=0)) > 16 * labels.size + 1024:  # a table of them would be too long
+        return np.unique(labels, return_inverse=True)
+    occurs = np.bincount(labels) > 0
+    return np.flatnonzero(occurs), (np.cumsum(occurs) - 1)[labels]
 
 
 def joined(parts: Sequence[Detections]) -> Detections:
