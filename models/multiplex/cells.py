@@ -1,4 +1,4 @@
-"""Where the cells of a piece of tissue lie, and where their nuclei."""
+"""Where the cells of a piece of tissue lie."""
 
 from __future__ import annotations
 
@@ -10,25 +10,19 @@ from scipy import ndimage as ndi
 from scipy.spatial import cKDTree
 
 from models.nuclear.fields import FloatImage, log_uniform, smooth_noise
-from models.nuclear.nucleus import Outline, Texture, draw_nucleus
 
 __all__ = [
-    "LEAST_NUCLEUS",
     "Anatomy",
-    "Nuclei",
+    "Labels",
     "cell_depth",
     "draw_anatomy",
     "draw_cells",
-    "draw_nuclei",
     "largest_pieces",
 ]
 
 LEAST_CELL = 60  # px²; smaller slices of cells are left out
-LEAST_NUCLEUS = 20  # px²; likewise
-LARGEST_NUCLEUS = 26.0  # diameter, px: 13 µm
 CANDIDATES = 8  # cells that compete for a pixel
 TRIES = 12  # to place a cell, times the number of cells that would fill the field
-SURFACES = (Texture.FLAT, Texture.DOME, Texture.RIM, Texture.NUCLEOLI, Texture.CHROMOCENTRES)
 
 Labels = NDArray[np.int32]
 
@@ -50,14 +44,6 @@ class Anatomy:
     without_nucleus: float  # share of cells cut beside their nucleus
     without_membrane: float  # share of cells that the membrane's stain leaves out
     two_nuclei: float  # share of cells
-
-
-@dataclass(frozen=True)
-class Nuclei:
-    """Nuclei of a field; both (Y, X)."""
-
-    labels: Labels
-    brightness: FloatImage  # about 1 inside, 0 outside
 
 
 def draw_anatomy(rng: np.random.Generator) -> Anatomy:
@@ -98,36 +84,6 @@ def draw_cells(rng: np.random.Generator, anatomy: Anatomy, *, size: int) -> Labe
     inside &= (second - best) / (2 * (radii[owner] + radii[rival])) >= anatomy.gap / 2
     labels = np.where(inside, owner + 1, 0).reshape(size, size)
     return largest_pieces(labels, least=LEAST_CELL)
-
-
-def draw_nuclei(
-    rng: np.random.Generator, anatomy: Anatomy, cells: Labels
-) -> tuple[Nuclei, NDArray[np.bool_]]:
-    """Put nuclei into cells; also return, by cell number, which cells have one.
-
-    A nucleus lies within its cell, near the centre, along the cell's long axis.
-    """
-    labels = np.zeros_like(cells)
-    brightness = np.zeros(cells.shape, np.float32)
-    nucleated = np.zeros(int(cells.max(initial=0)) + 1, np.bool_)
-    surfaces = SURFACES if rng.random() < 0.3 else (SURFACES[rng.integers(len(SURFACES))],)
-    spread = rng.uniform(0.1, 0.5)
-    core = cells * (cell_depth(cells) > 1)
-    for cell, window in enumerate(ndi.find_objects(core), 1):
-        if window is None or rng.random() < anatomy.without_nucleus:
-            continue
-        room = core[window] == cell
-        for outline, offset in _outlines(rng, anatomy, room):
-            nucleus = draw_nucleus(rng, outline, texture=surfaces[rng.integers(len(surfaces))])
-            patch = _centred(nucleus.brightness, room.shape, offset)
-            mask = room & (patch > 0) & (labels[window] == 0)
-            if mask.sum() < LEAST_NUCLEUS:
-                continue
-            labels[window][mask] = labels.max() + 1
-            gain = max(0.35, float(np.exp(spread * rng.standard_normal())))
-            brightness[window] += gain * patch * mask
-            nucleated[cell] = True
-    return Nuclei(largest_pieces(labels, least=LEAST_NUCLEUS), brightness), nucleated
 
 
 def _warped(rng: np.random.Generator, anatomy: Anatomy, size: int) -> NDArray[np.float64]:
@@ -183,47 +139,6 @@ def _outside_holes(
     at = ((centres - low) / (high - low) * (grid - 1)).astype(int)
     values = field[at[:, 0], at[:, 1]]
     return np.asarray(values >= np.quantile(values, anatomy.empty))
-
-
-def _outlines(
-    rng: np.random.Generator, anatomy: Anatomy, room: NDArray[np.bool_]
-) -> list[tuple[Outline, NDArray[np.float64]]]:
-    """Shape and centre (y, x in the window) of the nuclei of a cell."""
-    points = np.argwhere(room).astype(np.float64)
-    diameter = 2 * np.sqrt(len(points) / np.pi)
-    centre = points.mean(0)
-    values, vectors = np.linalg.eigh(np.cov(points.T) if len(points) > 2 else np.eye(2))
-    long = vectors[:, 1]
-    stretch = float(np.sqrt(max(values[1], 1e-3) / max(values[0], 1e-3)))
-    count = 2 if diameter > 24 and rng.random() < anatomy.two_nuclei else 1
-    made = []
-    for index in range(count):
-        wide = diameter * anatomy.nucleus * float(np.exp(0.12 * rng.standard_normal()))
-        wide = min(wide, LARGEST_NUCLEUS) * (0.65 if count == 2 else 1)
-        outline = Outline(
-            diameter=wide,
-            elongation=float(np.clip(stretch**0.7 * np.exp(0.12 * rng.standard_normal()), 1, 2.5)),
-            angle=float(np.arctan2(long[0], long[1])),
-            roughness=rng.uniform(0, 0.06),
-        )
-        shift = rng.standard_normal(2) * 0.06 * diameter
-        if count == 2:
-            shift = shift + (index - 0.5) * 0.5 * diameter * long
-        made.append((outline, centre + shift))
-    return made
-
-
-def _centred(patch: FloatImage, shape: tuple[int, ...], centre: NDArray[np.float64]) -> FloatImage:
-    """Place a small image so that its middle lies at `centre` of an empty one."""
-    height, width = shape
-    side = patch.shape[0]
-    y, x = np.round(centre).astype(int) - side // 2
-    result = np.zeros(shape, np.float32)
-    top, left = max(y, 0), max(x, 0)
-    bottom, right = min(y + side, height), min(x + side, width)
-    if top < bottom and left < right:
-        result[top:bottom, left:right] = patch[top - y : bottom - y, left - x : right - x]
-    return result
 
 
 def cell_depth(labels: Labels) -> FloatImage:

@@ -8,14 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
-from models.multiplex.cells import (
-    LEAST_NUCLEUS,
-    cell_depth,
-    draw_anatomy,
-    draw_cells,
-    draw_nuclei,
-    largest_pieces,
-)
+from models.multiplex.cells import cell_depth, draw_anatomy, draw_cells, largest_pieces
+from models.multiplex.nuclei import LEAST_NUCLEUS, draw_nuclei
 from models.multiplex.stain import record, stain_membranes, stain_nuclei
 
 __all__ = ["Tissue", "draw_tissue"]
