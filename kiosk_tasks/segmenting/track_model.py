@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
 from kiosk_tasks.choices import named_model
 from kiosk_tasks.errors import ModelMismatch
+from kiosk_tasks.imaging.assignment import assigned
 from kiosk_tasks.imaging.scale import resize_to
 from kiosk_tasks.imaging.tracks import Detections, Tracks, assembled, detect, joined
 from kiosk_tasks.job import Context
@@ -28,8 +28,6 @@ from kiosk_tasks.ports import Signature
 __all__ = ["TrackModels", "link_by_models", "track_models"]
 
 CROP = 32  # px; side of what the encoder sees of a cell
-SAME, DAUGHTER = 0, 2  # classes of the answer; 1 is "different"
-_NEVER = 1e6  # a cost that no assignment pays
 _ENCODER = {
     "crops": ("app", "crop", "image"),
     "shapes": ("morph", "shape"),
@@ -79,10 +77,8 @@ def link_by_models(
     scale: pixels of the models per pixel of the movie (their pixel size is 0.65 µm).
 
     The window of a track shorter than `track_length` frames is filled up with its first frame. A
-    cell that is not seen in the next frame has ended: gaps are not closed. A cell without a
-    predecessor gets as its mother the cell of the frame before that is likeliest to be, if
-    "daughter" is likelier than the other answers and than `track_division`; if the mother goes on
-    as another cell, that one is her other daughter.
+    cell that is not seen in the next frame has ended: gaps are not closed. What is likely decides
+    as `assignment.assigned` tells.
     """
     window: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []  # of each track, by cell
     tables: list[Detections] = []
@@ -95,7 +91,13 @@ def link_by_models(
         links = np.full(len(cells), -1, np.intp)
         if len(cells) and window:
             likely = _judged(window, embedded, places, ctx, models.judge)
-            links = _links(likely, ctx)
+            choices = ctx.choices
+            links = assigned(
+                likely,
+                birth=choices.track_birth,
+                death=choices.track_death,
+                division=choices.track_division,
+            )
         length = ctx.choices.track_length
         window = [
             (
@@ -179,32 +181,6 @@ def _judged(
     if others or answer.size != np.prod(wanted):
         raise _misfit(judge, f"one output of shape {wanted}", reply)
     return np.asarray(answer, np.float32).reshape(wanted)
-
-
-def _links(likely: NDArray[np.float32], ctx: Context[Any]) -> NDArray[np.intp]:
-    """Return for each cell the track it goes on from, or is a daughter of; else -1.
-
-    Costs are those of Jaqaman et al. 2008 (eq. 3): a link 1 - P(same), an end `track_death`, a
-    start `track_birth`; a link is made where it costs less than their mean.
-    """
-    tracks, cells = likely.shape[:2]
-    link = 1 - likely[..., SAME]
-    costs = np.full((tracks + cells, cells + tracks), _NEVER)
-    costs[:tracks, :cells] = link
-    costs[tracks:, cells:] = link.T
-    np.fill_diagonal(costs[:tracks, cells:], ctx.choices.track_death)
-    np.fill_diagonal(costs[tracks:, :cells], ctx.choices.track_birth)
-    rows, columns = linear_sum_assignment(costs)
-    found = np.full(cells, -1, np.intp)
-    linked = (rows < tracks) & (columns < cells)
-    found[columns[linked]] = rows[linked]
-    daughter = likely[..., DAUGHTER]
-    sure = (likely.argmax(-1) == DAUGHTER) & (daughter > ctx.choices.track_division)
-    for cell in sorted(np.flatnonzero(found < 0), key=lambda cell: -daughter[:, cell].max()):
-        free = sure[:, cell] & (np.bincount(found[found >= 0], minlength=tracks) < 2)
-        if free.any():
-            found[cell] = int(np.argmax(np.where(free, daughter[:, cell], -1)))
-    return found
 
 
 _JUDGE = {
