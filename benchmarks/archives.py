@@ -37,6 +37,7 @@ from kiosk_tasks import service
 from kiosk_tasks.ledger import Record
 from kiosk_tasks.settings import Settings
 from kiosk_tasks.stack import Stack
+from kiosk_tasks.storage import from_url
 from kiosk_tasks.wiring import model_folders
 from tests.synthetic import draw_nuclei
 
@@ -169,9 +170,8 @@ def _tell_results(outcome: dict[str, Any], record: Record, place: Path, broken: 
 
 def _left() -> list[str]:
     """Return what stays in the bucket; the client has fetched the result, a run tidies up."""
-    folder = Path(os.environ["KIOSK_BUCKET"].removeprefix("file://"))
-    end = time.monotonic() + TIDY_S
-    while left := sorted(path.name for path in folder.rglob("*") if path.is_file()):
+    bucket, end = from_url(os.environ["KIOSK_BUCKET"]), time.monotonic() + TIDY_S
+    while left := list(bucket.list()):
         if time.monotonic() > end:
             break
         time.sleep(SAMPLE_S)

@@ -12,14 +12,18 @@ import pytest
 from rich.console import Console
 
 from kiosk_tasks import service
+from kiosk_tasks.cli import batch
 from kiosk_tasks.cli.batch import Request
 from kiosk_tasks.cli.display import Outcome, summary_table
 from kiosk_tasks.cli.images import find_images, result_names
 from kiosk_tasks.cli.in_process import run_here
 from kiosk_tasks.cli.resume import results_there
 from kiosk_tasks.errors import InvalidFileType
-from kiosk_tasks.ledger import Record
+from kiosk_tasks.job import Status, new_job
+from kiosk_tasks.jobs import find
+from kiosk_tasks.ledger import Ledger, Record
 from kiosk_tasks.wiring import Adapters
+from tests.conftest import Broker
 from tests.fakes import fake_adapters, tiff_bytes
 from tests.synthetic import draw_nuclei
 from tests.unit.imaging.zips import zipped
@@ -195,3 +199,77 @@ def test_the_table_has_what_the_jobs_have_counted() -> None:
 
 def test_the_table_has_no_column_for_what_nobody_counted() -> None:
     assert "cells" not in shown([outcome("a.tif")])
+
+
+class Bench:
+    """A queue without a worker: its jobs end when the test says so."""
+
+    def __init__(self, broker: Broker, folder: Path, patch: pytest.MonkeyPatch) -> None:
+        self.ledger = Ledger(broker.client, prefix=broker.prefix, expires_s=60)
+        self.outside = fake_adapters(ledger=self.ledger)
+        self.open: list[str] = []
+        self.most_open = 0
+        patch.setattr(batch, "IN_FLIGHT", 3)
+        patch.setattr(service, "_POLL_S", 0.0)
+        patch.setattr(service, "adapters", lambda: self.outside)
+        patch.setattr(service, "submit_file", self._submit)
+        patch.setattr(service, "cancel", self._cancel)
+        paths = {f"{n}.tif": folder / f"{n}.tif" for n in range(8)}
+        for path in paths.values():
+            path.write_bytes(b"x")
+        self.request = Request("predict", {}, paths, folder / "out")
+
+    def _submit(self, name_of_type: str, path: Path, fields: Any, *, name: str) -> Any:
+        given = {**fields, "input_file_name": f"uploads/{path.name}", "original_name": name}
+        job = new_job(find(name_of_type), given)
+        self.outside.storage.put(job.source.input_file_name, path.read_bytes())
+        self.ledger.submit(job, lane="predict:6")
+        self.open.append(job.id)
+        self.most_open = max(self.most_open, len(self.open))
+        return job
+
+    def _cancel(self, job_id: str) -> None:
+        self.ledger.finish(job_id, Status.CANCELLED, {})
+
+    def end_newest(self) -> None:
+        job = self.open.pop()
+        name = self.ledger.record(job).fields["original_name"]
+        self.outside.storage.put(f"output/{job}/x.zip", zipped({f"{name}.txt": b"result"}))
+        self.ledger.finish(job, Status.DONE, {"output_file_name": f"output/{job}/x.zip"})
+
+
+@pytest.fixture
+def bench(broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    return Bench(broker, tmp_path, monkeypatch)
+
+
+QUIET = Console(file=io.StringIO(), quiet=True)
+
+
+def test_only_so_many_are_in_flight_and_each_result_comes_at_once(bench: Bench) -> None:
+    written: list[int] = []
+
+    def check() -> None:
+        written.append(len(list(bench.request.output.glob("*.txt"))))
+        if bench.open:
+            bench.end_newest()
+
+    outcomes = batch.run_queued(bench.request, QUIET, check)
+    assert bench.most_open == 3
+    assert written == list(range(9))
+    assert [outcome.image for outcome in outcomes] == [f"{n}.tif" for n in range(8)]
+    assert {outcome.status for outcome in outcomes} == {"done"}
+    assert list(bench.outside.storage.list()) == []
+
+
+def test_an_interrupt_cancels_what_is_in_flight(bench: Bench) -> None:
+    def check() -> None:
+        if len(list(bench.request.output.glob("*.txt"))) == 2:
+            raise KeyboardInterrupt
+        bench.end_newest()
+
+    with pytest.raises(batch.Interrupted) as told:
+        batch.run_queued(bench.request, QUIET, check)
+    assert told.value.done == 2
+    assert bench.ledger.open_count() == 0
+    assert list(bench.outside.storage.list()) == []
