@@ -46,7 +46,7 @@ from kiosk_tasks.stages import store
 
 MODEL = Model("NuclearSegmentation", axes="YXC", tile=512, mpp=0.65)
 
-# Measured, `python -m benchmarks.movies`: up to so many pixels, all frames together, the job is
+# Measured, `benchmarks.movies --small`: up to so many pixels, all frames together, the job is
 # done sooner without child jobs.
 SMALL_PIXELS = 2**22
 LINKING = LinkingParams()
