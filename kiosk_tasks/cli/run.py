@@ -24,6 +24,7 @@ from kiosk_tasks.cli.in_process import model_server_and_bucket
 from kiosk_tasks.cli.resume import results_there
 from kiosk_tasks.cli.stack import embedded_stack
 from kiosk_tasks.job import JobType, new_job
+from kiosk_tasks.jobs import find_for
 from kiosk_tasks.settings import default_home
 from kiosk_tasks.stack import Stack, running
 
@@ -123,7 +124,10 @@ def _run(
             start = time.perf_counter()
             outcomes = run_here_one_by_one(request, console)
             return outcomes, time.perf_counter() - start
-    with _stack(console, min(workers, len(request.images))) as stack:
+    # A movie or an archive has jobs of its own: one image may keep all workers busy.
+    types = (find_for(request.type_name, {"input_file_name": name}) for name in request.images)
+    fans_out = any(job_type.fans_out for job_type in types)
+    with _stack(console, workers if fans_out else min(workers, len(request.images))) as stack:
         start = time.perf_counter()
         outcomes = run_queued(request, console, stack.check if stack else None)
         return outcomes, time.perf_counter() - start
