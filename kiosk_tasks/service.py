@@ -53,15 +53,21 @@ def submit(type_name: str, fields: Mapping[str, Any]) -> Job:
 
 
 def submit_file(
-    type_name: str, path: Path, fields: Mapping[str, Any], *, name: str | None = None
+    type_name: str,
+    path: Path,
+    fields: Mapping[str, Any],
+    *,
+    name: str | None = None,
+    job_id: str | None = None,
 ) -> Job:
     """Put a local file into the bucket and submit a job on it.
 
     name: what results are named after; default: the file's name.
+    job_id: the job's, for a caller who must know it before; default: a new one.
     """
     key = f"uploads/{uuid4().hex}/{path.name}"
     given = {**fields, "input_file_name": key, "original_name": name or path.name}
-    job = new_job(find_for(type_name, given), given)
+    job = new_job(find_for(type_name, given), given, job_id=job_id)
     adapters().storage.upload(key, path)
     _chain().submit(job)
     return job

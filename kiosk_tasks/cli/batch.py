@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from rich.console import Console
 
@@ -14,7 +16,7 @@ from kiosk_tasks import service
 from kiosk_tasks.archive_jobs import COUNTS
 from kiosk_tasks.cli.display import Board, Outcome
 from kiosk_tasks.cli.in_process import run_here
-from kiosk_tasks.errors import KioskError
+from kiosk_tasks.errors import KioskError, UnknownJob
 from kiosk_tasks.job import Status
 from kiosk_tasks.ledger import Record
 
@@ -117,9 +119,9 @@ class _Batch:
             name, image = next(self._waiting, ("", None))
             if image is None:
                 return
-            request = self._request
-            job = service.submit_file(request.type_name, image, request.params, name=name)
-            self.open[job.id] = name
+            request, job_id = self._request, uuid4().hex
+            self.open[job_id] = name  # before: an interrupt must find the job, however far it is
+            service.submit_file(request.type_name, image, request.params, name=name, job_id=job_id)
 
     def end(self, record: Record) -> None:
         name = self.open[record.id]
@@ -128,8 +130,9 @@ class _Batch:
 
     def cancel(self) -> None:
         for job_id in self.open:
-            service.cancel(job_id)
-            service.forget_files(service.status(job_id))
+            with suppress(UnknownJob):  # it was about to be submitted
+                service.cancel(job_id)
+                service.forget_files(service.status(job_id))
 
 
 def _say_who_is_missing(type_name: str, console: Console) -> None:
