@@ -209,6 +209,7 @@ class Bench:
         self.outside = fake_adapters(ledger=self.ledger)
         self.open: list[str] = []
         self.most_open = 0
+        self.interrupted_by = ""
         patch.setattr(batch, "IN_FLIGHT", 3)
         patch.setattr(service, "_POLL_S", 0.0)
         patch.setattr(service, "adapters", lambda: self.outside)
@@ -219,13 +220,15 @@ class Bench:
             path.write_bytes(b"x")
         self.request = Request("predict", {}, paths, folder / "out")
 
-    def _submit(self, name_of_type: str, path: Path, fields: Any, *, name: str) -> Any:
+    def _submit(self, name_of_type: str, path: Path, fields: Any, *, name: str, job_id: str) -> Any:
         given = {**fields, "input_file_name": f"uploads/{path.name}", "original_name": name}
-        job = new_job(find(name_of_type), given)
+        job = new_job(find(name_of_type), given, job_id=job_id)
         self.outside.storage.put(job.source.input_file_name, path.read_bytes())
         self.ledger.submit(job, lane="predict:6")
         self.open.append(job.id)
         self.most_open = max(self.most_open, len(self.open))
+        if path.name == self.interrupted_by:
+            raise KeyboardInterrupt
         return job
 
     def _cancel(self, job_id: str) -> None:
@@ -273,3 +276,11 @@ def test_an_interrupt_cancels_what_is_in_flight(bench: Bench) -> None:
     assert told.value.done == 2
     assert bench.ledger.open_count() == 0
     assert list(bench.outside.storage.list()) == []
+
+
+def test_an_interrupt_while_a_job_is_submitted_cancels_it_too(bench: Bench) -> None:
+    bench.interrupted_by = "1.tif"
+    with pytest.raises(batch.Interrupted):
+        batch.run_queued(bench.request, QUIET, None)
+    assert len(bench.open) == 2
+    assert bench.ledger.open_count() == 0
