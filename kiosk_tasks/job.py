@@ -1,22 +1,18 @@
-"""The vocabulary of jobs: JobType, Job, Stage, Status, Params, Context."""
+"""The vocabulary of jobs: JobType, Job, Stage, Status, Context; parameters are in `params`."""
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from pathlib import PurePosixPath
 from typing import Any, Generic, TypeVar
 from uuid import uuid4
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
 from kiosk_tasks.choices import Choices
-from kiosk_tasks.errors import InvalidParameter
 from kiosk_tasks.limits import Limits
+from kiosk_tasks.params import ImageParams, Params, Source, validated
 from kiosk_tasks.ports import Model, ModelServer, Reporter, Storage
 
 __all__ = [
@@ -53,54 +49,6 @@ class Status(StrEnum):
     def terminal(self) -> bool:
         """Whether a job of this status has ended for good."""
         return self in (Status.DONE, Status.FAILED, Status.CANCELLED)
-
-
-class _Edge(BaseModel):
-    """What comes from outside: unknown names are refused, empty strings mean "not given"."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _drop_empty(cls, values: Any) -> Any:
-        if not isinstance(values, Mapping):
-            return values
-        return {name: value for name, value in values.items() if value not in ("", None)}
-
-
-class Source(_Edge):
-    """Where a job's input lies and what the user calls it."""
-
-    input_file_name: str = Field(description="Key of the input in the bucket.")
-    original_name: str = Field("", description="The user's file name; results are named after it.")
-
-    @property
-    def name(self) -> str:
-        """The name a person knows the file by."""
-        name = (self.original_name or self.input_file_name).replace("\\", "/")  # Windows paths
-        return PurePosixPath(name).name
-
-
-class Params(_Edge):
-    """Parameters that every job type has; a job type's own class adds to them."""
-
-    model_name: str | None = Field(None, description="Model to use; default: the job type's own.")
-    model_version: int | None = Field(
-        None, ge=1, description="Version of the model; default: the newest that is served."
-    )
-
-
-class ImageParams(Params):
-    """Parameters of a job type whose input is one image."""
-
-    axes: str | None = Field(
-        None,
-        pattern="^[A-Za-z]+$",
-        description='Axes of the input, for example "CYX"; default: from the file.',
-    )
-    mpp: float | None = Field(
-        None, gt=0, description="Pixel size of the input, µm per pixel; default: from the file."
-    )
 
 
 P = TypeVar("P", bound=Params)
@@ -225,34 +173,10 @@ def new_job(job_type: JobType[Any], fields: Mapping[str, Any], *, job_id: str | 
     """
     source = {name: fields[name] for name in Source.model_fields if name in fields}
     params = {name: value for name, value in fields.items() if name not in Source.model_fields}
+    known = [*Source.model_fields, *job_type.params.model_fields]
     return Job(
         id=job_id or uuid4().hex,
         type_name=job_type.name,
-        source=_validated(Source, source, job_type),
-        params=_validated(job_type.params, params, job_type),
+        source=validated(Source, source, job_type.name, known=known),
+        params=validated(job_type.params, params, job_type.name, known=known),
     )
-
-
-M = TypeVar("M", bound=BaseModel)
-
-
-def _validated(model: type[M], values: Mapping[str, Any], job_type: JobType[Any]) -> M:
-    try:
-        return model.model_validate(dict(values))
-    except ValidationError as exc:
-        raise InvalidParameter(_sentence(exc, job_type)) from exc
-
-
-def _sentence(error: ValidationError, job_type: JobType[Any]) -> str:
-    first = error.errors(include_url=False, include_context=False)[0]
-    name = str(first["loc"][0]) if first["loc"] else "the parameters"
-    known = [*Source.model_fields, *job_type.params.model_fields]
-    if first["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(sorted(known))}."
-        return f'job type "{job_type.name}" has no parameter {name!r}; {hint}'
-    if first["type"] == "missing":
-        return f'job type "{job_type.name}" needs the parameter {name!r}.'
-    said = str(first["msg"]).removeprefix("Value error, ")
-    message = said.partition(" should ")[2] or f"be {said}"
-    return f"parameter {name!r} is {first['input']!r}, but should {message}."
