@@ -8,6 +8,7 @@ from typing import Any
 from celery import Celery
 from celery.result import denied_join_result
 from celery.states import FAILURE
+from kombu.exceptions import OperationalError
 
 from kiosk_tasks.errors import Cancelled, KioskError
 from kiosk_tasks.job import Status
@@ -40,7 +41,10 @@ def finish(
     """
     ending = ledger.finish(job_id, status, fields, claim=claim)
     if ending.parent:
-        resume(app, ledger, ending.parent)
+        try:
+            resume(app, ledger, ending.parent)
+        except OperationalError as exc:  # it waits all the same: the reaper sends it
+            log.warning("not sent job_id=%s why=%s", ending.parent, exc)
     return ending.written
 
 

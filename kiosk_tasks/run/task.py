@@ -18,7 +18,7 @@ from kiosk_tasks.ledger import Claim, LedgerReporter
 from kiosk_tasks.ledger.records import Record
 from kiosk_tasks.redis_clients import BrokerRefuses
 from kiosk_tasks.run.children import gather, submit_children
-from kiosk_tasks.run.ending import discard, end_badly, finish, resume
+from kiosk_tasks.run.ending import discard, end_badly, end_children, finish, resume
 from kiosk_tasks.run.failing import as_ours, pause_s, too_many_deaths
 from kiosk_tasks.run.links import Link, lane_of
 from kiosk_tasks.run.messages import link_at, next_here
@@ -230,6 +230,8 @@ def _outcome(
             return error
     status = outside.ledger.record(job_id).status
     if status.terminal:
+        # it may have submitted some after whoever ended the job looked for its children
+        end_children(task.app, outside.ledger, job_id, status)
         discard(outside, job_id, output=status is not Status.DONE)
     log.info("left job_id=%s why=%s", job_id, error)
     return Ignore()

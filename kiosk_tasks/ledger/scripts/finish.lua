@@ -6,8 +6,15 @@ local id, token, keep, sweep_s = ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
 local status = get('status')
 if not status then return {'lost', ''} end
 if ended(status) then
-  -- the same call again, after a reply that was lost on the way
-  if token ~= '' and get('ended_by') == token then return {'written', get('ended_parent') or ''} end
+  -- the same call again, after a reply that was lost on the way; a run that is done and then fails
+  -- at something else makes another call, and what it has done stands
+  local asked
+  for i = 6, #ARGV, 2 do
+    if ARGV[i] == 'status' then asked = ARGV[i + 1] end
+  end
+  if token ~= '' and get('ended_by') == token and asked == status then
+    return {'written', get('ended_parent') or ''}
+  end
   return {status, ''}
 end
 if token ~= '' and get('token') ~= token then return {'lost', ''} end

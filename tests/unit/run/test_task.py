@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from billiard.exceptions import SoftTimeLimitExceeded
 from celery.exceptions import Ignore, Reject
+from kombu.exceptions import OperationalError
 
 from kiosk_tasks.errors import (
     BrokerUnavailable,
@@ -25,6 +26,7 @@ from kiosk_tasks.job import Job, JobType, Params, Status, new_job, stage
 from kiosk_tasks.ledger import Ending, Ledger
 from kiosk_tasks.outputs import parts_folder
 from kiosk_tasks.run import task as boundary
+from kiosk_tasks.run.ending import finish
 from kiosk_tasks.run.reaper import Reaper
 from kiosk_tasks.run.task import run_link
 from kiosk_tasks.wiring import Adapters
@@ -370,3 +372,63 @@ def test_failed_parent_leaves_nothing_of_its_children(family: Setting) -> None:
         family.run(1, 2, artifact)
     assert family.status is Status.FAILED
     assert list(family.outside.storage.list()) == LEFT
+
+
+def test_what_goes_wrong_after_the_end_does_not_undo_it(
+    setting: Callable[..., Setting], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_late(*_args: Any, **_more: Any) -> None:
+        raise SoftTimeLimitExceeded
+
+    def upload_there(_value: Any, ctx: Any) -> str:
+        ctx.storage.put_new(f"output/{ctx.job.id}/x.zip", b"result")
+        return "x"
+
+    here = setting(upload_there, fans_out=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(boundary, "_discard_quietly", too_late)
+        with pytest.raises(Ignore):
+            here.run()
+    assert here.status is Status.DONE
+    assert here.outside.storage.get(f"output/{here.job.id}/x.zip") == b"result"
+    assert here.stored == []  # nobody is told that it failed
+
+
+def test_last_child_is_done_although_its_parent_cannot_be_sent_for(
+    setting: Callable[..., Setting], monkeypatch: pytest.MonkeyPatch, broker: Broker
+) -> None:
+    def away(*_args: Any, **_more: Any) -> None:
+        raise OperationalError("the broker is away")
+
+    parent = setting(fan_out, fans_out=True)
+    monkeypatch.setattr(
+        "kiosk_tasks.run.messages.send", lambda *_args, **_more: SimpleNamespace(id="")
+    )
+    parent.run(0, 1)
+    ledger = parent.outside.ledger
+    monkeypatch.setattr("kiosk_tasks.run.ending.resume", away)
+    for child in ledger.children(parent.job.id):
+        assert finish(SimpleNamespace(), ledger, child, Status.DONE, {})  # type: ignore[arg-type]
+    assert broker.client.zrange(f"{broker.prefix}waiting:toy", 0, -1) == [parent.job.id]
+
+
+def test_children_submitted_while_their_parent_is_cancelled_end_with_it(
+    setting: Callable[..., Setting], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "kiosk_tasks.run.messages.send", lambda *_args, **_more: SimpleNamespace(id="")
+    )
+    here = setting(fan_out, fans_out=True)
+    ledger = here.outside.ledger
+    planned = boundary.submit_children
+
+    def overtaken(*args: Any) -> dict[str, str]:
+        ledger.finish(here.job.id, Status.CANCELLED, {})  # whoever cancels sees no child yet
+        return planned(*args)
+
+    monkeypatch.setattr(boundary, "submit_children", overtaken)
+    with pytest.raises(Ignore):
+        here.run(0, 1)
+    children = ledger.records(ledger.children(here.job.id))
+    assert [child.status for child in children] == [Status.CANCELLED] * 2
+    assert list(here.outside.storage.list()) == []
