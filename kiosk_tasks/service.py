@@ -167,7 +167,7 @@ def fetch(record: Record, folder: Path) -> list[Path]:
             name = record.fields["output_file_name"].rpartition("/")[2]
             return [packed.replace(folder / name)]
         with zipfile.ZipFile(packed) as archive:
-            members = archive.infolist()
+            members = [member for member in archive.infolist() if not member.is_dir()]
             for fault in filter(None, (unsafe_name(m.filename) for m in members)):
                 raise UnreadableArchive(f"a file of the result {fault}")
             return sorted(_extract(archive, m, folder / m.filename) for m in members)

@@ -11,7 +11,7 @@ from kiosk_tasks.errors import UnreadableArchive, UnusableMember
 from kiosk_tasks.fan_out import Child, FanOut
 from kiosk_tasks.imaging.archives import Member, ZipArchive
 from kiosk_tasks.job import Context
-from kiosk_tasks.outputs import parts_folder, stem_of
+from kiosk_tasks.outputs import numbered, parts_folder, stem_of
 from kiosk_tasks.scratch import scratch_folder
 from kiosk_tasks.stages import fetch
 
@@ -95,10 +95,9 @@ class _Names:
     def add(self, name: str) -> str:
         """Return the name, with a number where `a.tif` and `a.png` lie in one folder."""
         path, number = PurePosixPath(name), 1
-        while (key := str(path.with_name(stem_of(path.name))).casefold()) in self._taken:
+        while (key := str(path.parent / stem_of(path.name)).casefold()) in self._taken:
             number += 1
-            path = PurePosixPath(name)
-            path = path.with_name(f"{stem_of(path.name)}-{number}{path.suffix}")
+            path = path.with_name(numbered(PurePosixPath(name).name, number))
         self._taken.add(key)
         self.given.append(str(path))
         return str(path)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kiosk_tasks.errors import InvalidFileType
 from kiosk_tasks.imaging.io import is_image_file
-from kiosk_tasks.outputs import stem_of
+from kiosk_tasks.outputs import numbered, stem_of
 
 __all__ = ["find_images", "result_names"]
 
@@ -41,7 +41,7 @@ def result_names(images: Sequence[Path]) -> list[str]:
         name, number = image.name, 1
         while stem_of(name) in taken:
             number += 1
-            name = f"{stem_of(image.name)}-{number}{image.suffix}"
+            name = numbered(image.name, number)
         taken.add(stem_of(name))
         names.append(name)
     return names

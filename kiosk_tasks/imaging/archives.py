@@ -172,7 +172,7 @@ def check_unpacked(name: str, unpacked: int, packed: int, limits: ArchiveLimits)
 def unsafe_name(name: str) -> str:
     """Return what is wrong with a member's name as the end of a sentence; "" if nothing is."""
     parts = name.split("/")
-    if not name or len(name.encode(errors="replace")) > _LONGEST_NAME:
+    if not name or parts[-1] == "." or len(name.encode(errors="replace")) > _LONGEST_NAME:
         return "has a name that is empty or too long; rename it."
     if "\\" in name or name.startswith("/") or name[1:2] == ":":
         return "has a name with a drive, a backslash or a slash in front; zip it on its own."

@@ -3,12 +3,13 @@
 from kiosk_tasks.outputs import segmentation as _segmentation  # noqa: F401  # registers its files
 from kiosk_tasks.outputs import spots as _spots  # noqa: F401  # registers its files
 from kiosk_tasks.outputs.files import OutputFile, output_files
-from kiosk_tasks.outputs.names import output_folder, parts_folder, stem_of
+from kiosk_tasks.outputs.names import numbered, output_folder, parts_folder, stem_of
 from kiosk_tasks.outputs.packing import fetch_result, pack
 
 __all__ = [
     "OutputFile",
     "fetch_result",
+    "numbered",
     "output_files",
     "output_folder",
     "pack",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from pathlib import PurePosixPath
 
-__all__ = ["output_folder", "parts_folder", "stem_of"]
+__all__ = ["numbered", "output_folder", "parts_folder", "stem_of"]
 
 _LONGEST_STEM = 150
 _NO_LETTER = {"Cc", "Zl", "Zp"}
@@ -38,3 +38,13 @@ def stem_of(name: str) -> str:
     stem = path.with_suffix("").name if path.suffix.lower() == ".ome" else path.name
     plain = "".join("_" if unicodedata.category(c) in _NO_LETTER else c for c in stem)
     return plain.encode(errors="replace")[:_LONGEST_STEM].decode(errors="ignore")
+
+
+def numbered(name: str, number: int) -> str:
+    """Return a file's name with a number behind its stem, whose end is cut off to make room.
+
+    Different numbers give different stems, however long the name is.
+    """
+    end = f"-{number}"
+    stem = stem_of(name).encode()[: _LONGEST_STEM - len(end)].decode(errors="ignore")
+    return f"{stem}{end}{PurePosixPath(name).suffix}"

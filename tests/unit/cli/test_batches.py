@@ -22,6 +22,7 @@ from kiosk_tasks.errors import InvalidFileType
 from kiosk_tasks.job import Status, new_job
 from kiosk_tasks.jobs import find
 from kiosk_tasks.ledger import Ledger, Record
+from kiosk_tasks.outputs import stem_of
 from kiosk_tasks.wiring import Adapters
 from tests.conftest import Broker
 from tests.fakes import fake_adapters, tiff_bytes
@@ -66,6 +67,14 @@ def test_an_argument_that_names_nothing(folder: Path) -> None:
 def test_names_of_results() -> None:
     paths = [Path("1/a.tif"), Path("2/a.tif"), Path("a.zip"), Path("b.tif")]
     assert result_names(paths) == ["a.tif", "a-2.tif", "a-3.zip", "b.tif"]
+
+
+@pytest.mark.parametrize("letter", ["x", "核"])
+def test_names_of_results_of_images_with_long_names(letter: str) -> None:
+    names = result_names([Path(f"{letter * 160}{number}.tif") for number in range(12)])
+    assert len({stem_of(name) for name in names}) == 12
+    assert {name[-4:] for name in names} == {".tif"}
+    assert max(len(stem_of(name).encode()) for name in names) == 150
 
 
 @pytest.fixture
@@ -157,6 +166,12 @@ def test_a_result_may_not_leave_its_folder(outside: Adapters, tmp_path: Path) ->
         service.fetch(record, tmp_path / "results")
     assert not (tmp_path / "evil").exists()
     assert list((tmp_path / "results").iterdir()) == []
+
+
+def test_a_result_may_have_folders(outside: Adapters, tmp_path: Path) -> None:
+    outside.storage.put("output/1/x.zip", zipped({"a/": b"", "a/b.txt": b"x"}))
+    record = Record("1", {"output_file_name": "output/1/x.zip"})
+    assert service.fetch(record, tmp_path / "results") == [tmp_path / "results" / "a" / "b.txt"]
 
 
 def test_a_result_that_is_no_archive_is_one_file(outside: Adapters, tmp_path: Path) -> None:

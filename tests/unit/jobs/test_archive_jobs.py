@@ -143,6 +143,8 @@ def test_what_systems_leave_in_archives_is_left_out() -> None:
     [
         ("b.tif", "b.png", "b-2.tif"),
         ("photos.tif", "summary.tif", "failures.tif"),
+        tuple(f"{'x' * 160}{number}.tif" for number in range(3)),
+        tuple(f"{'核' * 60}{number}.tif" for number in range(3)),
     ],
 )
 def test_results_of_files_of_one_name_have_numbers(names: tuple[str, ...]) -> None:
@@ -246,3 +248,12 @@ def test_a_job_type_may_read_archives_itself(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(jobs, "job_types", lambda: {"own": own})
     assert find_for("own", {"input_file_name": "x.zip"}) is find("own-zip") is own
     assert "own-zip" not in jobs.task_types()
+
+
+def test_odd_names_are_their_own_affair() -> None:
+    done = Archive({"good.tif": TIFF, ".": TIFF, "..tif": TIFF, "a/...tif": TIFF, "x/.": TIFF})
+    assert "good" in done.inputs
+    rows = {row["file"]: row["result"] for row in done.table("summary.csv")}
+    assert rows.pop("good.tif") == "done"
+    assert {rows["."], rows["x/."]} == {"failed"}
+    assert len(rows) == 4
