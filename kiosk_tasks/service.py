@@ -184,9 +184,9 @@ def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) ->
     return part.replace(target)
 
 
-def forget_files(record: Record) -> None:
-    """Delete a job's input and result from the bucket, once they are fetched."""
-    for field in ("input_file_name", "output_file_name"):
+def forget_files(record: Record, *, output: bool = True) -> None:
+    """Delete a job's input and, if `output`, its result from the bucket, once it is fetched."""
+    for field in ("input_file_name", *(("output_file_name",) if output else ())):
         if record.fields.get(field):
             adapters().storage.delete(record.fields[field])
 

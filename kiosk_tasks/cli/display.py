@@ -144,7 +144,6 @@ def summary_table(outcomes: Sequence[Outcome], *, seconds: float) -> Table:
 
 
 def _result(outcome: Outcome) -> str:
-    if outcome.there:
-        return "[green]done before[/]"
-    word = "[green]done[/]" if outcome.status == "done" else f"[red]{outcome.status}[/]"
+    word = "done before" if outcome.there else outcome.status
+    word = f"[green]{word}[/]" if outcome.status == "done" else f"[red]{word}[/]"
     return f"{word}: {outcome.reason}" if outcome.reason else word

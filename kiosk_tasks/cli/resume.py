@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kiosk_tasks.archive_jobs import ARCHIVE_END, COUNTS
-from kiosk_tasks.cli.batch import Request
+from kiosk_tasks.cli.batch import Request, failed_files
 from kiosk_tasks.cli.display import Outcome
 from kiosk_tasks.job import Job, new_job
 from kiosk_tasks.jobs import find_for
@@ -42,7 +42,7 @@ def _result_there(request: Request, name: str) -> Outcome | None:
         seconds=0.0,
         megabytes=image.stat().st_size / 1e6,
         counts={name: record[name] for name in COUNTS if isinstance(record.get(name), int)},
-        reason="",
+        reason=failed_files(record),
         files=tuple(str(folder / file) for file in sorted([*record["outputs"], record_file.name])),
         notes={},
         there=True,
@@ -66,7 +66,7 @@ def _is_of(record: dict[str, Any], job: Job, image: Path) -> bool:
             and record["input"]["bytes"] == image.stat().st_size
             and record["input"]["sha256"] == _checksum(image)
         )
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, OSError):
         return False
 
 

@@ -18,7 +18,7 @@ from kiosk_tasks.cli.display import Outcome, summary_table
 from kiosk_tasks.cli.images import find_images, result_names
 from kiosk_tasks.cli.in_process import run_here
 from kiosk_tasks.cli.resume import results_there
-from kiosk_tasks.errors import InvalidFileType
+from kiosk_tasks.errors import InvalidFileType, StorageFull
 from kiosk_tasks.job import Status, new_job
 from kiosk_tasks.jobs import find
 from kiosk_tasks.ledger import Ledger, Record
@@ -122,6 +122,7 @@ def test_results_of_the_same_images_and_parameters_are_found(site: Site) -> None
     one, archive = there.values()
     assert (one.status, one.there, one.counts) == ("done", True, {"cells": CELLS})
     assert archive.counts == {"cells": CELLS}
+    assert (one.reason, archive.reason) == ("", "1 of its 2 files failed, see failures.csv.")
     for outcome in (one, archive):
         assert outcome.files
         assert all(Path(file).is_file() for file in outcome.files)
@@ -151,6 +152,11 @@ def changed(record: Path) -> None:
 @pytest.mark.parametrize("what", SPOIL)
 def test_results_that_are_not_those_asked_for(site: Site, what: str) -> None:
     SPOIL[what](site)
+    assert list(results_there(site.request())) == ["photos.zip"]
+
+
+def test_an_image_that_cannot_be_read_has_no_results(site: Site) -> None:
+    (site.folder / "a.tif").unlink()
     assert list(results_there(site.request())) == ["photos.zip"]
 
 
@@ -207,6 +213,9 @@ def test_the_table_has_what_the_jobs_have_counted() -> None:
         *("image", "result", "cells", "spots", "seconds", "MB/s")
     ]
     assert "done before" in text
+    assert "done before: 1 of its 9 files failed." in shown(
+        [outcome("e.zip", there=True, reason="1 of its 9 files failed.")]
+    )
     assert "failed: broken." in text
     footer = text.splitlines()[-2].replace("│", " ").split()
     assert " ".join(footer) == "4 images 3 done 3 43 2.00 3.00"  # of 6 MB that were done now
@@ -299,3 +308,60 @@ def test_an_interrupt_while_a_job_is_submitted_cancels_it_too(bench: Bench) -> N
         batch.run_queued(bench.request, QUIET, None)
     assert len(bench.open) == 2
     assert bench.ledger.open_count() == 0
+
+
+def test_an_image_that_has_gone_does_not_stop_the_others(bench: Bench) -> None:
+    (bench.request.images["1.tif"]).unlink()
+
+    def check() -> None:
+        if bench.open:
+            bench.end_newest()
+        (bench.request.images["0.tif"]).unlink(missing_ok=True)  # it has been sent
+
+    outcomes = batch.run_queued(bench.request, QUIET, check)
+    assert [outcome.status for outcome in outcomes] == ["done", "failed", *["done"] * 6]
+    assert "1.tif cannot be read: No such file or directory." in outcomes[1].reason
+
+
+@pytest.mark.usefixtures("outside")
+def test_an_image_that_has_gone_does_not_stop_the_others_here(tmp_path: Path) -> None:
+    images = {name: tmp_path / name for name in ("gone.tif", "a.tif")}
+    images["a.tif"].write_bytes(TIFF)
+    request = Request("predict", {}, images, tmp_path / "out")
+    gone, done = batch.run_here_one_by_one(request, QUIET)
+    assert (gone.status, done.status) == ("failed", "done")
+
+
+def test_a_result_that_cannot_be_written_is_left_in_a_bucket_that_stays(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.request.output.write_bytes(b"a file, where the folder should be")
+    only = dict(list(bench.request.images.items())[:1])
+    request = Request("predict", {}, only, bench.request.output)
+    say_done = service.watch
+
+    def watch(jobs: Any) -> Any:
+        bench.end_newest()
+        return say_done(jobs)
+
+    monkeypatch.setattr(service, "watch", watch)
+    (outcome,) = batch.run_queued(request, QUIET, None)
+    (left,) = bench.outside.storage.list()
+    assert outcome.status == "failed"
+    assert outcome.reason.endswith(f"It is still in the bucket, as {left}.")
+
+
+def test_what_is_in_flight_is_cancelled_when_no_more_can_be_sent(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: Any, **more: Any) -> Any:
+        if len(bench.open) == 2:
+            raise StorageFull("the bucket is full.")
+        return bench._submit(*args, **more)
+
+    monkeypatch.setattr(service, "submit_file", full)
+    with pytest.raises(StorageFull):
+        batch.run_queued(bench.request, QUIET, None)
+    assert len(bench.open) == 2
+    assert bench.ledger.open_count() == 0
+    assert list(bench.outside.storage.list()) == []
