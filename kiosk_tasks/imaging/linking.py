@@ -15,7 +15,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from kiosk_tasks.errors import ImageTooLarge
 from kiosk_tasks.imaging.divisions import DivisionParams, without_false_divisions
+from kiosk_tasks.imaging.limits import spaced
 from kiosk_tasks.imaging.tracks import Detections, Tracks, assembled
 
 __all__ = ["LinkingParams", "link", "typical_diameter"]
@@ -37,6 +39,8 @@ class LinkingParams:
 
 DEFAULT_PARAMS = LinkingParams()
 
+_MOST_CELLS = 20_000  # of a frame: the distances to those of the next take 8 bytes each, 3.2 GB
+
 
 def _no_check() -> None:
     """Let the work go on."""
@@ -56,6 +60,7 @@ def link(
     shape: (Y, X) of a frame, px.
     drift: (T, 2) (y, x) px, how far the stage had moved in each frame (`drift.drifts`).
     check: called before and after the assignment; raises to stop.
+    Raises ImageTooLarge for more cells in a frame than can be compared with the next one's.
 
     600 frames of 100 cells take some 3 s.
     """
@@ -87,6 +92,7 @@ def _assigned(
     previous = np.full(len(detections), -1, np.intp)
     if not len(detections) or detections.frame[0] == detections.frame[-1]:
         return previous
+    _check_count(detections)
     # Imported here: with pandas and scikit-learn it costs 3 s of CPU and 130 MB.
     from laptrack import LapTrack
 
@@ -97,6 +103,9 @@ def _assigned(
         gap_closing_cutoff=reach if params.gap_frames else False,
         gap_closing_max_frame_count=params.gap_frames + 1,  # it counts the step, not the gap
         splitting_cutoff=params.division_reach**2 * unit if params.divide else False,
+        # The cost of no link is a high percentile of all costs. Of a few that must be the highest:
+        # the lower of two would rule the other out.
+        alternative_cost_percentile_interpolation="higher",
     )
     first = int(detections.frame[0])
     starts = np.searchsorted(detections.frame, np.arange(first, detections.frame[-1] + 2))
@@ -104,3 +113,14 @@ def _assigned(
     for (frame, cell), (later, same) in tree.edges:
         previous[starts[later] + same] = starts[frame] + cell
     return previous
+
+
+def _check_count(detections: Detections) -> None:
+    counts = np.bincount(detections.frame)
+    most = int(counts.argmax())
+    if counts[most] > _MOST_CELLS:
+        raise ImageTooLarge(
+            f"frame {most} has {spaced(int(counts[most]))} cells; up to {spaced(_MOST_CELLS)} in a "
+            "frame can be linked. Crop the movie into parts, or have small objects removed "
+            "(min_size)."
+        )

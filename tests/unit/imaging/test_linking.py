@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from kiosk_tasks.errors import Cancelled
+from kiosk_tasks.errors import Cancelled, ImageTooLarge
 from kiosk_tasks.imaging.divisions import DivisionParams, without_false_divisions
 from kiosk_tasks.imaging.linking import LinkingParams, link, typical_diameter
 from kiosk_tasks.imaging.tracks import Detections, Track, Tracks, assembled, detect, joined
@@ -55,6 +55,31 @@ def test_a_cell_may_be_missed_for_a_while(missed: int, gap_frames: int, tracks: 
     assert len(found.tracks) == tracks
     if tracks == 1:
         assert found.tracks[0].frames == (0, 1, 3, 4)
+
+
+def test_all_cells_may_be_missed_in_one_frame() -> None:
+    first: list[Cell] = [(20, 20), (50, 50), (80, 80)]
+    later: list[Cell] = [(20, 20), (50, 53), (80, 74)]
+    found = linked(first, first, [], later, later)
+    assert [track.frames for track in found.tracks] == [(0, 1, 3, 4)] * 3
+
+
+def test_a_cell_that_was_missed_divides_later() -> None:
+    mother, sisters = [(50.0, 50.0)], [(50.0, 44.0, 55.0), (50.0, 56.0, 60.0)]
+    found = linked(mother, mother, [], mother, mother, sisters, sisters)
+    assert found.tracks[0].frames == (0, 1, 3, 4)
+    assert found.tracks[0].daughters == (2, 3)
+
+
+def test_more_cells_than_can_be_compared_are_refused() -> None:
+    many = np.arange(20_001)
+    places = np.tile(np.stack([many // 200, many % 200], 1) * 5.0, (2, 1)).astype(np.float32)
+    same = np.ones(2 * len(many), np.float32)
+    frame = np.repeat(np.arange(2, dtype=np.int32), len(many))
+    label = np.tile(many + 1, 2).astype(np.int32)
+    table = Detections(frame, label, places[:, 0], places[:, 1], same, same)
+    with pytest.raises(ImageTooLarge, match=r"frame 0 has 20.001 cells; up to 20.000 .*Crop"):
+        link(table, shape=(600, 1100))
 
 
 def test_a_cell_divides() -> None:
