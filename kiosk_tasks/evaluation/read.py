@@ -116,7 +116,7 @@ def read_spots(path: Path) -> dict[int, NDArray[np.float64]]:
             for row in rows:
                 number = int(float(row[plane])) if plane else -1
                 planes.setdefault(number, []).append((float(row[y]), float(row[x])))
-    except (ValueError, TypeError, csv.Error) as exc:
+    except (ValueError, OverflowError, TypeError, csv.Error) as exc:
         raise UnreadableImage(
             f"{path.name} is no table of spots: {exc}; save it as CSV, a number in each cell."
         ) from exc
@@ -186,14 +186,17 @@ def _frames_of(path: Path) -> Iterator[NDArray[np.int64]]:
 
 def _lineage_row(label: str, track: Mapping[str, Any]) -> tuple[int, int, int, int]:
     frames = track["frames"]
-    return int(label), min(frames), max(frames), int(track.get("parent") or 0)
+    before = track.get("parent") or track.get("continues")  # as in our own res_track.txt
+    return int(label), min(frames), max(frames), int(before or 0)
 
 
 def _table(path: Path) -> NDArray[np.int64]:
     try:
         rows = [[int(word) for word in line.split()] for line in path.read_text().splitlines()]
+        if strange := [row for row in rows if len(row) not in (0, 4)]:
+            raise ValueError(f"a row has {len(strange[0])}")
         return np.array([row for row in rows if row], np.int64).reshape(-1, 4)
-    except ValueError as exc:
+    except (ValueError, OverflowError) as exc:
         raise UnreadableImage(
             f"{path.name} is no table of tracks ({exc}); each row is four whole numbers: id, "
             "first frame, last frame, parent or 0."

@@ -298,6 +298,7 @@ def test_spots_of_a_movie(site: Site) -> None:
         ("", "has the columns of nothing"),
         ("y,x\n1,two\n", "could not convert"),
         ("y,x\n1\n", "is no table of spots"),
+        ("frame,y,x\ninf,1,1\n", "is no table of spots"),
     ],
 )
 def test_tables_that_hold_no_spots(tmp_path: Path, text: str, sentence: str) -> None:
@@ -379,6 +380,18 @@ def test_truths_of_tracks_in_other_forms(tmp_path: Path) -> None:
         np.testing.assert_array_equal(np.stack(list(tracks.frames)), movie())
 
 
+def test_a_cell_that_is_back_after_a_gap_is_the_same_in_all_forms(tmp_path: Path) -> None:
+    frames = movie()[[0, 1, 1, 1]]
+    frames[1] = 0
+    frames[2:] *= 2
+    lineage = {
+        "1": {"label": 1, "frames": [0], "daughters": [], "parent": None},
+        "2": {"label": 2, "frames": [2, 3], "daughters": [], "parent": None, "continues": 1},
+    }
+    write_trk(tmp_path / "a.trk", frames, lineage)
+    assert read_tracks(tmp_path / "a.trk").table.tolist() == [[1, 0, 0, 0], [2, 2, 3, 1]]
+
+
 def test_tracks_that_cannot_be_read(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", movie(), **STACK)
     with pytest.raises(UserError, match="no table of tracks beside it"):
@@ -386,6 +399,10 @@ def test_tracks_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "a_man_track.txt").write_text("1 0 1\n")
     with pytest.raises(UserError, match="four whole numbers"):
         read_tracks(tmp_path / "a.tif")
+    for text in ("1 0\n1 0\n", "1 0 1 0 2 2 3 1\n", f"1 0 1 {2**70}\n"):
+        (tmp_path / "a_man_track.txt").write_text(text)
+        with pytest.raises(UserError, match="four whole numbers"):
+            read_tracks(tmp_path / "a.tif")
     (tmp_path / "bare").mkdir()
     (tmp_path / "bare" / "man_track.txt").write_text("1 0 1 0\n")
     with pytest.raises(UserError, match="no frames"):
