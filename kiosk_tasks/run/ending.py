@@ -10,7 +10,7 @@ from celery.result import denied_join_result
 from celery.states import FAILURE
 from kombu.exceptions import OperationalError
 
-from kiosk_tasks.errors import Cancelled, KioskError
+from kiosk_tasks.errors import BrokerUnavailable, Cancelled, KioskError
 from kiosk_tasks.job import Status
 from kiosk_tasks.jobs import find
 from kiosk_tasks.ledger import Claim, Ledger, Record
@@ -43,7 +43,7 @@ def finish(
     if ending.parent:
         try:
             resume(app, ledger, ending.parent)
-        except OperationalError as exc:  # it waits all the same: the reaper sends it
+        except BrokerUnavailable as exc:  # it waits all the same: the reaper sends it
             log.warning("not sent job_id=%s why=%s", ending.parent, exc)
     return ending.written
 
@@ -105,9 +105,12 @@ def _discard_output(outside: Adapters, child: str, record: Record | None) -> Non
 
 
 def resume(app: Celery, ledger: Ledger, job_id: str) -> Any:
-    """Send the link that a job waits for, as its record names it."""
+    """Send the link that a job waits for, as its record names it; raises BrokerUnavailable."""
     fields = ledger.record(job_id).fields
     type_name, start = find(fields["job_type"]).name, int(fields["stage_index"])
     # Nobody waits here for the result: without this each sending leaves a subscription behind.
-    with denied_join_result():
-        return send(app, type_name, job_id, start=start, artifact=fields.get("artifact", ""))
+    try:
+        with denied_join_result():
+            return send(app, type_name, job_id, start=start, artifact=fields.get("artifact", ""))
+    except OperationalError as exc:
+        raise BrokerUnavailable(f"the message of job {job_id} could not be sent.") from exc

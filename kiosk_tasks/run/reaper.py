@@ -19,7 +19,7 @@ from dataclasses import dataclass, fields
 
 from celery import Celery
 
-from kiosk_tasks.errors import BrokerUnavailable, StorageUnavailable, UnknownJob
+from kiosk_tasks.errors import BrokerUnavailable, StorageUnavailable, UnknownJob, UserError
 from kiosk_tasks.job import Status
 from kiosk_tasks.ledger import LostJobs, Waiting
 from kiosk_tasks.redis_clients import redis_client
@@ -113,8 +113,7 @@ class Reaper:
                 given_up += end_badly(self._app, self._ledger, job_id, too_many_deaths(attempts))
             else:
                 log.warning("its run has died, sent again job_id=%s attempts=%d", job_id, attempts)
-                resume(self._app, self._ledger, job_id)
-                taken += 1
+                taken += self._resume(job_id)
         return taken, given_up
 
     def _messages_that_are_gone(self) -> int:
@@ -125,9 +124,16 @@ class Reaper:
         for lane, job in sorted(suspects & self._suspects(), key=lambda pair: pair[1].since):
             if self._lost.resend(lane, job):
                 log.warning("its message is gone, sent again job_id=%s lane=%s", job.job_id, lane)
-                resume(self._app, self._ledger, job.job_id)
-                sent += 1
+                sent += self._resume(job.job_id)
         return sent
+
+    def _resume(self, job_id: str) -> bool:
+        try:
+            resume(self._app, self._ledger, job_id)
+        except UserError as exc:  # this job's own: its type is not installed here, say
+            log.error("cannot be sent again job_id=%s why=%s", job_id, exc)
+            return False
+        return True
 
     def _suspects(self) -> set[tuple[str, Waiting]]:
         """Return jobs that wait for no message, with the list it should be in."""

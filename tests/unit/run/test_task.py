@@ -18,6 +18,7 @@ from kiosk_tasks.errors import (
     OutOfMemory,
     StorageUnavailable,
     TimeLimit,
+    UnknownJobType,
     UnusableImage,
     WorkerDied,
 )
@@ -406,7 +407,8 @@ def test_last_child_is_done_although_its_parent_cannot_be_sent_for(
     )
     parent.run(0, 1)
     ledger = parent.outside.ledger
-    monkeypatch.setattr("kiosk_tasks.run.ending.resume", away)
+    monkeypatch.setattr("kiosk_tasks.run.ending.find", lambda _name: parent.job_type)
+    monkeypatch.setattr("kiosk_tasks.run.ending.send", away)
     for child in ledger.children(parent.job.id):
         assert finish(SimpleNamespace(), ledger, child, Status.DONE, {})  # type: ignore[arg-type]
     assert broker.client.zrange(f"{broker.prefix}waiting:toy", 0, -1) == [parent.job.id]
@@ -432,3 +434,27 @@ def test_children_submitted_while_their_parent_is_cancelled_end_with_it(
     children = ledger.records(ledger.children(here.job.id))
     assert [child.status for child in children] == [Status.CANCELLED] * 2
     assert list(here.outside.storage.list()) == []
+
+
+def test_lost_job_whose_type_is_not_installed_does_not_stop_the_reaper(
+    setting: Callable[..., Setting], monkeypatch: pytest.MonkeyPatch, broker: Broker
+) -> None:
+    strange, known = setting(give), setting(give)
+    outside, sent = strange.outside, list[str]()
+    for job in (strange.job, known.job):
+        outside.ledger.claim(job.id, stage_index=0)
+        broker.client.zadd(f"{broker.prefix}leases", {job.id: 1.0}, xx=True)
+
+    def find(_name: str) -> JobType[Any]:
+        if not sent:
+            sent.append("")
+            raise UnknownJobType("there is no such job type here.")
+        return known.job_type
+
+    monkeypatch.setattr("kiosk_tasks.run.ending.find", find)
+    monkeypatch.setattr(
+        "kiosk_tasks.run.ending.send", lambda _app, _name, job_id, **_more: sent.append(job_id)
+    )
+    reaper = Reaper(SimpleNamespace(), outside, SimpleNamespace())  # type: ignore[arg-type]
+    assert reaper._runs_that_died() == (1, 0)
+    assert len(sent) == 2
