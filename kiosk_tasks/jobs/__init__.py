@@ -68,12 +68,10 @@ def find(name: str) -> JobType[Any]:
 
     With `-zip` behind it, the one that does archives.
     """
-    if name.endswith(ARCHIVE_END):
-        declared = find(name.removesuffix(ARCHIVE_END))
-        return declared if declared.reads_archives else archive_of(declared)
+    plain = name.removesuffix(ARCHIVE_END)
     for job_type in job_types().values():
-        if name == job_type.name or name in job_type.aliases:
-            return job_type
+        if plain == job_type.name or plain in job_type.aliases:
+            return job_type if plain == name or job_type.reads_archives else archive_of(job_type)
     known = ", ".join(sorted(job_types()))
     raise UnknownJobType(f'there is no job type "{name}"; there are {known}.')
 

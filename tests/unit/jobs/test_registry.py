@@ -64,6 +64,12 @@ def test_alias_leads_to_the_same_job_type() -> None:
     assert jobs.find("image") is jobs.find("segmentation") is jobs.find("predict")
 
 
+def test_archives_have_no_archives() -> None:
+    assert jobs.find("predict-zip").name == "predict-zip"
+    with pytest.raises(UnknownJobType, match='no job type "predict-zip-zip"'):
+        jobs.find("predict-zip-zip")
+
+
 def test_unknown_name_lists_those_that_there_are() -> None:
     with pytest.raises(UnknownJobType, match=r'no job type "predcit"; there are .*predict'):
         jobs.find("predcit")
