@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.segmentation import watershed
 
+from kiosk_tasks.errors import ModelMismatch
 from kiosk_tasks.imaging.labels import Labels, relabel
 from kiosk_tasks.imaging.tiling import TileLayout
 
@@ -56,7 +57,8 @@ def detections_of(outputs: Mapping[str, NDArray[Any]]) -> list[Detections]:
     outputs: as keras-retinanet and RetinaMask give them, by name: boxes (B, N, 4), x0, y0, x1, y1
         in px; scores (B, N); classes (B, N) integer, negative where there is no detection; masks
         (B, N, h, w) or (B, N, h, w, classes). Any other names will do.
-    Raises KeyError with a word if there are no boxes or no scores.
+    Raises KeyError with a word if there are no boxes or no scores, ModelMismatch if what there is
+    does not belong together.
     """
     boxes = scores = masks = classes = None
     for name, array in outputs.items():
@@ -70,6 +72,14 @@ def detections_of(outputs: Mapping[str, NDArray[Any]]) -> list[Detections]:
             scores = array.astype(np.float32)
     if boxes is None or scores is None:
         raise KeyError("boxes" if boxes is None else "scores")
+    shape = boxes.shape[:2]
+    alike = all(one is None or one.shape == shape for one in (scores, classes))
+    if not (alike and boxes.ndim == 3 and (masks is None or masks.shape[:2] == shape)):
+        shapes = ", ".join(f"{name} {array.shape}" for name, array in sorted(outputs.items()))
+        raise ModelMismatch(
+            f"the model gives {shapes}; a model that finds objects gives boxes (B, N, 4) and "
+            "scores (B, N), and perhaps masks (B, N, h, w). Export it with its final detections."
+        )
     if classes is not None:
         scores = np.where(classes < 0, np.float32(0), scores)
     if masks is None:

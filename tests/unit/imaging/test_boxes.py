@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from kiosk_tasks.errors import ModelMismatch
 from kiosk_tasks.imaging.boxes import (
     Detections,
     best_boxes,
@@ -144,6 +145,23 @@ def test_what_a_detector_gives_is_read_by_shape() -> None:
         detections_of({"boxes": outputs["filtered_detections"]})
     with pytest.raises(KeyError, match="boxes"):
         detections_of({"scores": outputs["filtered_detections_1"]})
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        {"boxes": (2, 5, 4), "scores": (2, 5, 3)},  # of each class, as before the last layer
+        {"boxes": (2, 5, 4), "scores": (2, 6)},
+        {"boxes": (2, 5, 4), "scores": (2, 5), "masks": (2, 6, 28, 28)},
+        {"boxes": (2, 5, 4), "scores": (2, 5), "classes": (2, 5, 3)},
+        {"regression": (2, 9, 4), "scores": (2, 9), "other": (2, 32, 32, 0, 1)},
+        {"boxes": (2, 4), "scores": (2, 5)},
+    ],
+)
+def test_outputs_that_do_not_belong_together(outputs: dict[str, tuple[int, ...]]) -> None:
+    arrays = {name: np.ones(shape, np.float32) for name, shape in outputs.items()}
+    with pytest.raises(ModelMismatch, match=r"scores \(2, .*gives boxes \(B, N, 4\)"):
+        detections_of(arrays)
 
 
 def test_boxes_are_known_by_name_or_shape() -> None:
