@@ -86,7 +86,13 @@ def _ask(name: str, planes: Sequence[Image], side: int, ctx: Context[Any]) -> ND
         for start in range(0, len(squares), most)
     )
     replies = ctx.models.predict(signature, batches, check=ctx.report.check)
-    return np.concatenate([next(iter(reply.values())) for reply in replies]).astype(np.float64)
+    said = np.concatenate([next(iter(reply.values())) for reply in replies]).astype(np.float64)
+    if not np.isfinite(said).all():
+        raise ModelMismatch(
+            f"model {name} answers with NaN or infinity, so it cannot say what it is asked for. "
+            "Give label and mpp with the job, or serve another version of the model."
+        )
+    return said
 
 
 def _signature(name: str, ctx: Context[Any]) -> Signature:

@@ -35,7 +35,8 @@ class CellParams(ImageParams):
     )
     diameter: float | None = Field(
         None,
-        gt=1,
+        ge=2.4,  # `sizing.DIAMETER` over the largest scale
+        le=240,
         description="Typical diameter of a nucleus, px; used where the pixel size is unknown.",
     )
     min_size: int = Field(15, ge=0, description="Smaller objects are removed, px².")

@@ -364,6 +364,21 @@ def test_detecting_models_that_do_not_fit(tmp_path: Path) -> None:
         run(discs(4), tmp_path, models, Choices(detect_scale=True))
 
 
+@pytest.mark.parametrize("said", [np.nan, np.inf])
+def test_detecting_models_that_say_no_number(said: float, tmp_path: Path) -> None:
+    both = {NUCLEI: ours(), "LabelDetection": says(0, said, 1), "ScaleDetection": says(said)}
+    with pytest.raises(ModelMismatch, match="LabelDetection answers with NaN or infinity"):
+        run(discs(4), tmp_path, both, Choices(detect_label=True))
+    with pytest.raises(ModelMismatch, match="ScaleDetection answers with NaN or infinity"):
+        run(discs(4), tmp_path, both, Choices(detect_scale=True))
+
+
+@pytest.mark.parametrize("diameter", [1.5, 241, "inf"])
+def test_a_diameter_does_not_resize_more_than_a_scale_may(diameter: float) -> None:
+    with pytest.raises(InvalidParameter, match=r"'diameter' is .*equal to 2(40|\.4)"):
+        new_job(find("predict"), {"input_file_name": "key", "diameter": diameter})
+
+
 def test_more_than_65536_cells(tmp_path: Path) -> None:
     """No number is used twice, none is lost: not in the watershed, nor in the file."""
     across, step = 257, 6
