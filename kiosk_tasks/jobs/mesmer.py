@@ -5,6 +5,7 @@ The bundled model has seen simulated tissue only; what it finds in real tissue h
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -32,6 +33,7 @@ from kiosk_tasks.segmenting.multiplex import (
 from kiosk_tasks.stages import download, predictor, upload
 
 CHANNELS = ("nuclear", "membrane")
+_INDEX = re.compile("[0-9]{1,9}")
 
 
 class MesmerParams(ImageParams):
@@ -52,7 +54,7 @@ class MesmerParams(ImageParams):
     @classmethod
     def _two(cls, channels: str | None) -> str | None:
         indices = (channels or "0,1").split(",")
-        if len(indices) != 2 or not all(i.strip().isdecimal() for i in indices):
+        if len(indices) != 2 or not all(_INDEX.fullmatch(i.strip()) for i in indices):
             raise ValueError(
                 'it should name two channels, the nuclear one first, then the membrane: "0,1"'
             )
