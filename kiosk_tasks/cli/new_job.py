@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import keyword
 import os
 import re
 from importlib.resources import files
@@ -17,7 +18,7 @@ from kiosk_tasks.jobs import job_types
 
 __all__ = ["new_job"]
 
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_NAME = re.compile(r"[a-z]([a-z0-9_]{0,38}[a-z0-9])?")
 _TAKEN = ("app", "celery")
 """What `kiosk_tasks` itself has by these names, beside its modules."""
 
@@ -45,8 +46,10 @@ def _check_name(name: str) -> None:
     if not _NAME.fullmatch(name):
         raise InvalidParameter(
             f"{name!r} cannot name a job type: use lower-case letters, digits and _, "
-            "a letter first, at most 40."
+            "a letter first, no _ at the end, at most 40."
         )
+    if keyword.iskeyword(name):
+        raise InvalidParameter(f'"{name}" is a word of Python. Take another name.')
     for job_type in job_types().values():
         if name in (job_type.name, *job_type.aliases):
             raise InvalidParameter(

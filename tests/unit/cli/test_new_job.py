@@ -51,6 +51,8 @@ def run(folder: Path, *arguments: str) -> None:
         ("1count", "cannot name a job type"),
         ("../count", "cannot name a job type"),
         ("x" * 41, "at most 40"),
+        ("count_", "no _ at the end"),  # pip takes no project whose name ends so
+        ("import", "a word of Python"),  # nothing could import the task
         ("predict", "there is a job type"),
         ("segmentation", "there is a job type"),  # an alias
         ("storage", "part of kiosk_tasks"),
