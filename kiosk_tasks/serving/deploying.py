@@ -62,7 +62,9 @@ class Wish:
                 "letter first, at most 100. Give another with --name."
             )
         if not 0 < self.version < 2**63:
-            raise InvalidParameter(f"version {self.version} is no whole number above 0.")
+            raise InvalidParameter(
+                f"version {self.version} is none that a server knows; give 1 to {2**63 - 1}."
+            )
 
     @property
     def title(self) -> str:
@@ -155,8 +157,9 @@ def _make(wish: Wish, scratch: Path) -> Export:
     model = scratch / "model"
     keras = None if wish.source.is_dir() else wish.source
     if keras is None:
+        # Soon, not after TensorFlow; and of the source, whose path the sentence tells.
+        check_fitness(read_signature(wish.source, wish.name, wish.version))
         shutil.copytree(wish.source, model)
-        check_fitness(read_signature(model, wish.name, wish.version))  # soon, not after TensorFlow
     report = _in_child(wish, model, keras)
     signature = read_signature(model, wish.name, wish.version)
     notes = check_fitness(signature)

@@ -11,7 +11,13 @@ from typing import Any
 
 import pytest
 
-from kiosk_tasks.errors import InternalError, InvalidParameter, StorageUnavailable, UnusableModel
+from kiosk_tasks.errors import (
+    InternalError,
+    InvalidParameter,
+    ModelMismatch,
+    StorageUnavailable,
+    UnusableModel,
+)
 from kiosk_tasks.serving import deploying
 from kiosk_tasks.serving.card import read_card
 from kiosk_tasks.serving.deploying import Wish, export_to_bucket, export_to_folder
@@ -93,6 +99,16 @@ def test_names_that_no_server_would_find_are_refused(name: str) -> None:
 def test_versions_are_whole_numbers_above_0() -> None:
     with pytest.raises(InvalidParameter, match="version 0"):
         Wish(SAVED, "Mine", 0)
+    with pytest.raises(InvalidParameter, match=r"give 1 to 9223372036854775807\."):
+        Wish(SAVED, "Mine", 2**63)
+
+
+def test_a_damaged_model_is_named_as_the_person_knows_it(tmp_path: Path) -> None:
+    source = tmp_path / "damaged"
+    source.mkdir()
+    (source / "saved_model.pb").write_bytes(b"junk")
+    with pytest.raises(ModelMismatch, match=f"^{source}/saved_model.pb cannot be read"):
+        export_to_folder(Wish(source, "Mine", 1), tmp_path / "models")
 
 
 @pytest.mark.parametrize(
