@@ -13,7 +13,7 @@ import redis
 
 from kiosk_tasks import service
 from kiosk_tasks.errors import KioskError
-from kiosk_tasks.jobs import job_types
+from kiosk_tasks.jobs import job_types, task_types
 from kiosk_tasks.redaction import without_password
 from kiosk_tasks.redis_clients import mapped_broker_errors, redis_client
 from kiosk_tasks.run.links import queue_names
@@ -42,7 +42,7 @@ def examine(settings: Settings) -> list[Finding]:
     findings = [
         Finding(True, f"Python {version}"),
         Finding(True, f"job types: {', '.join(job_types())}"),
-        Finding(True, f"queues: {', '.join(queue_names(job_types(), settings.stage_queues))}"),
+        Finding(True, f"queues: {', '.join(queue_names(task_types(), settings.stage_queues))}"),
         *_broker(settings),
         _attempt("bucket", settings.bucket_url.shown, _write_and_delete),
         _attempt("model server", settings.model_server, _ask_model),
@@ -143,7 +143,7 @@ def _workers(settings: Settings) -> list[Finding]:
             f"no worker consumes the queue {queue}, jobs on it wait; "
             f"start one: celery -A kiosk_tasks worker -Q {queue}",
         )
-        for queue in queue_names(job_types(), settings.stage_queues)
+        for queue in queue_names(task_types(), settings.stage_queues)
     ]
 
 
