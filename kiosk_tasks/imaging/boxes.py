@@ -100,7 +100,7 @@ def gather(tiles: Sequence[Detections], layout: TileLayout) -> Detections:
     kept = []
     for (y, x), found in zip(layout.origins, tiles, strict=True):
         boxes = found.boxes + np.array([y, x, y, x], np.float32)
-        whole = found.scores > 0
+        whole = (found.scores > 0) & np.isfinite(boxes).all(axis=1)
         for axis, (start, length) in enumerate(zip((y, x), layout.shape, strict=True)):
             if start > 0:
                 whole &= boxes[:, axis] >= start + 1

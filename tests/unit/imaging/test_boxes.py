@@ -180,3 +180,10 @@ def test_detections_of_tiles_come_to_the_plane() -> None:
     whole = gather([left, right], layout)
     assert whole.boxes.tolist() == [[1, 1, 4, 3], [2, 3, 5, 6], [1, 5, 4, 8], [3, 9, 6, 12]]
     assert whole.scores.tolist() == pytest.approx([0.9, 0.8, 0.75, 0.5])
+
+
+@pytest.mark.parametrize("strange", [np.nan, np.inf])
+def test_boxes_that_lie_nowhere_are_left_out(strange: float) -> None:
+    tile = found([(strange,) * 4, (1, 1, 4, 4), (2, 2, strange, 5)], [0.9, 0.8, 0.7])
+    (box,) = gather([tile], TileLayout((8, 8), tile=8, overlap=0)).boxes.tolist()
+    assert box == [1, 1, 4, 4]
