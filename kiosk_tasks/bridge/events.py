@@ -87,9 +87,16 @@ def _parameters(job_type: JobType[Any], fields: Mapping[str, str]) -> dict[str, 
     for old, name in RENAMED.items():
         if name in taken and old in fields:
             given.setdefault(name, fields[old])
+    if "channel" in taken and "channels" not in taken and not given.get("channel"):
+        given["channel"] = _first_channel(fields.get("channels", ""))
     if "axes" in taken and not given.get("axes"):
         given["axes"] = _axes_of(fields.get("dimension_order", ""))
     return given
+
+
+def _first_channel(channels: str) -> str:
+    """Return the first channel that a list with holes names, for a job type that looks at one."""
+    return next((index for index in channels.split(",") if index.isdecimal()), "")
 
 
 def _axes_of(dimension_order: str) -> str:

@@ -99,6 +99,18 @@ def test_the_first_of_x_and_y_means_the_rows(dimension_order: str, axes: str | N
     assert job(dimension_order=dimension_order).params.axes == axes
 
 
+@pytest.mark.parametrize("queue", ["track", "caliban", "spot"])
+@pytest.mark.parametrize(
+    ("channels", "given", "channel"),
+    [("1,,", "", 1), (",2", "", 2), ("0", "", 0), ("", "", None), (",,", "", None), ("1", "3", 3)],
+)
+def test_a_job_type_of_one_channel_gets_the_first(
+    queue: str, channels: str, given: str, channel: int | None
+) -> None:
+    made = job(f"{queue}:a.tif:1", original_name="a.tif", channels=channels, channel=given)
+    assert made.params.channel == channel
+
+
 def test_id_follows_from_the_key_alone() -> None:
     assert job_id_of(KEY) == job_id_of(KEY) == job(status="started").id
     assert len({job_id_of(KEY), job_id_of(KEY[:-1] + "1")}) == 2
