@@ -6,18 +6,18 @@ import shutil
 import time
 import zipfile
 from collections.abc import Collection, Iterator, Mapping
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from kiosk_tasks.archive_jobs import ARCHIVE_END
-from kiosk_tasks.errors import Cancelled, UnreadableArchive
-from kiosk_tasks.imaging.archives import unsafe_name
+from kiosk_tasks.errors import Cancelled
 from kiosk_tasks.job import Job, Status, new_job
 from kiosk_tasks.jobs import find, find_for
 from kiosk_tasks.ledger import LostJobs, Record
-from kiosk_tasks.outputs import stem_of
+from kiosk_tasks.outputs import place_in, stem_of
 from kiosk_tasks.run.ending import discard, end_badly
 from kiosk_tasks.run.links import plan_links
 from kiosk_tasks.run.reaper import Reaped, make_reaper
@@ -155,7 +155,7 @@ def fetch(record: Record, folder: Path) -> list[Path]:
     """Unpack a finished job's result into a folder; return the files written, by name.
 
     What became of an archive goes into a folder of its own there, named after it. Memory stays
-    bounded. Raises MissingObject, StorageFull and OSError.
+    bounded. Raises MissingObject, UnreadableArchive, StorageFull and OSError.
     """
     if record.fields.get("job_type", "").endswith(ARCHIVE_END):
         folder = folder / stem_of(record.fields["original_name"])
@@ -168,9 +168,8 @@ def fetch(record: Record, folder: Path) -> list[Path]:
             return [packed.replace(folder / name)]
         with zipfile.ZipFile(packed) as archive:
             members = [member for member in archive.infolist() if not member.is_dir()]
-            for fault in filter(None, (unsafe_name(m.filename) for m in members)):
-                raise UnreadableArchive(f"a file of the result {fault}")
-            return sorted(_extract(archive, m, folder / m.filename) for m in members)
+            places = [place_in(folder, member.filename) for member in members]
+            return sorted(map(partial(_extract, archive), members, places))
     finally:
         packed.unlink(missing_ok=True)
 

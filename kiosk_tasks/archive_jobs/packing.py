@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from kiosk_tasks.archive_jobs.unpacking import TABLES, Unpacked, nothing_done
-from kiosk_tasks.errors import MissingObject
+from kiosk_tasks.errors import MissingObject, UnreadableArchive
 from kiosk_tasks.fan_out import Gathered, Outcome
 from kiosk_tasks.job import Context
 from kiosk_tasks.outputs import OutputFile, fetch_result, stem_of
@@ -63,6 +63,8 @@ class _Results:
                 yield from self._of_one(name, outcome, folder / "one")
             except MissingObject:
                 self._failed(name, "its result is gone from the bucket; send the file again.")
+            except UnreadableArchive as exc:
+                self._failed(name, str(exc))
             shutil.rmtree(folder / "one", ignore_errors=True)
             self.ctx.report.progress(number + 1, len(outcomes))
         for name, reason in self.unpacked.failures:

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from kiosk_tasks.errors import UnreadableArchive
 from kiosk_tasks.outputs.files import OutputFile
 from kiosk_tasks.ports import Storage
 from kiosk_tasks.scratch import fetching_into
 
-__all__ = ["fetch_result", "pack"]
+__all__ = ["fetch_result", "pack", "place_in"]
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """Time stamp of archive members: the same result is the same bytes, whenever it was made."""
@@ -45,7 +46,8 @@ def fetch_result(storage: Storage, key: str, folder: Path) -> dict[str, Path]:
     """Fetch a job's result and unpack it into a folder; return its files by name.
 
     key: the job's `output_file_name`. A result that is no archive is one file, named as its key
-    ends. Memory stays bounded. Raises MissingObject.
+    ends. Memory stays bounded. Raises MissingObject, and UnreadableArchive for a name that leaves
+    the folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     packed = folder / ".result.zip"
@@ -57,12 +59,26 @@ def fetch_result(storage: Storage, key: str, folder: Path) -> dict[str, Path]:
     files = {}
     with zipfile.ZipFile(packed) as archive:
         for member in archive.infolist():
-            name = PurePosixPath(member.filename).name
-            files[name] = folder / name
+            name = member.filename
+            if member.is_dir():
+                continue
+            files[name] = place_in(folder, name)
+            files[name].parent.mkdir(parents=True, exist_ok=True)
             with archive.open(member) as source, files[name].open("wb") as target:
                 shutil.copyfileobj(source, target)
     packed.unlink()
     return files
+
+
+def place_in(folder: Path, name: str) -> Path:
+    """Return where a file of a result goes; raises UnreadableArchive if that is not in the folder.
+
+    Results are named after inputs, so that `1:2.tif` is as good a name as any.
+    """
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts:
+        raise UnreadableArchive(f"a file of the result has a name that leaves the archive: {name}.")
+    return folder / path
 
 
 def _add(archive: zipfile.ZipFile, file: OutputFile) -> None:

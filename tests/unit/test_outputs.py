@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from kiosk_tasks.errors import InternalError
+from kiosk_tasks.errors import InternalError, UnreadableArchive
 from kiosk_tasks.outputs import OutputFile, fetch_result, output_files, pack, stem_of
 from kiosk_tasks.storage.memory import MemoryStorage
+from tests.unit.imaging.zips import zipped
 
 FILES = [OutputFile("a_labels.ome.tif", b"pixels"), OutputFile("a_cells.csv", b"")]
 
@@ -37,6 +38,24 @@ def test_a_result_comes_back_by_name(tmp_path: Path) -> None:
     assert found["a_labels.ome.tif"].read_bytes() == b"pixels"
     assert sorted(found) == ["a_cells.csv", "a_job.json", "a_labels.ome.tif"]
     assert sorted(path.name for path in (tmp_path / "unpacked").iterdir()) == sorted(found)
+
+
+def test_files_of_a_result_in_folders_stay_apart(tmp_path: Path) -> None:
+    storage = MemoryStorage()
+    storage.put("output/1/a.zip", zipped({"x/": b"", "x/a.csv": b"1", "y/a.csv": b"2"}))
+    found = fetch_result(storage, "output/1/a.zip", tmp_path / "unpacked")
+    assert {name: path.read_bytes() for name, path in found.items()} == {
+        "x/a.csv": b"1",
+        "y/a.csv": b"2",
+    }
+
+
+def test_a_result_may_not_leave_its_folder(tmp_path: Path) -> None:
+    storage = MemoryStorage()
+    storage.put("output/1/a.zip", zipped({"../evil": b""}))
+    with pytest.raises(UnreadableArchive, match="leaves the archive"):
+        fetch_result(storage, "output/1/a.zip", tmp_path / "unpacked")
+    assert not (tmp_path / "evil").exists()
 
 
 def test_a_result_that_is_no_archive_is_one_file(tmp_path: Path) -> None:

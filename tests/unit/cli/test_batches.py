@@ -174,6 +174,12 @@ def test_a_result_may_not_leave_its_folder(outside: Adapters, tmp_path: Path) ->
     assert list((tmp_path / "results").iterdir()) == []
 
 
+def test_a_result_is_named_as_its_input_is(outside: Adapters, tmp_path: Path) -> None:
+    outside.storage.put("output/1/x.zip", zipped({"1:2_cells.csv": b"x"}))
+    record = Record("1", {"output_file_name": "output/1/x.zip"})
+    assert service.fetch(record, tmp_path) == [tmp_path / "1:2_cells.csv"]
+
+
 def test_a_result_may_have_folders(outside: Adapters, tmp_path: Path) -> None:
     outside.storage.put("output/1/x.zip", zipped({"a/": b"", "a/b.txt": b"x"}))
     record = Record("1", {"output_file_name": "output/1/x.zip"})
