@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kiosk_tasks.errors import InternalError, InvalidFileType
+from kiosk_tasks.errors import InternalError, InvalidFileType, UnusableImage
 from kiosk_tasks.imaging import io
 from kiosk_tasks.imaging.frame_files import read_frames
 from kiosk_tasks.imaging.intensity import check_pixels
@@ -47,6 +47,7 @@ _SAMPLES = 8  # frames that the contrast is taken from
 _SAMPLE_SIDE = 512  # px; of larger frames not every pixel is looked at
 _DARK, _BRIGHT = 1.0, 99.8  # percentiles; those of `normalise_percentiles`
 _CLIP = (-0.25, 1.6)  # likewise
+_LARGEST = 1e38  # pixel value; the difference of two such is a number in 32 bits, too
 
 Frames = Iterator[tuple[NDArray[Any], Labels]]
 """Pixels and cells of each frame of a movie, in order; (Y, X) each."""
@@ -150,11 +151,18 @@ def plan_of(movies: tuple[Movie, ...], *, normalised: bool) -> Plan:
 def read_frame(movie: Movie, number: int, scaled: tuple[float, float] | None) -> NDArray[Any]:
     """Read a frame, (Y, X).
 
-    scaled: the range of `Plan`. Raises UnusableImage for pixels that are not finite.
+    scaled: the range of `Plan`.
+    Raises UnusableImage for pixels that are not finite, or larger than 32 bits can hold.
     """
     frame = movie.frame(number)
-    if not (np.isfinite(frame.min()) and np.isfinite(frame.max())):
+    lowest, highest = float(frame.min()), float(frame.max())
+    if not (np.isfinite(lowest) and np.isfinite(highest)):
         check_pixels(frame, f"frame {number} of {movie.name}")
+    if max(-lowest, highest) > _LARGEST:
+        raise UnusableImage(
+            f"frame {number} of {movie.name} has pixels from {lowest:g} to {highest:g}; up to "
+            f"{_LARGEST:g} can be computed with. Export the movie as integers."
+        )
     if scaled is None:
         return frame
     dark, bright = scaled
