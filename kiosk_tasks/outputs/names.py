@@ -36,6 +36,8 @@ def stem_of(name: str) -> str:
     if path.suffix.lower() in _IMAGES_AND_ARCHIVES:
         path = path.with_suffix("")
     stem = path.with_suffix("").name if path.suffix.lower() == ".ome" else path.name
+    if not stem.strip("."):  # of `...zip`; it would be a folder, and not the one meant
+        stem = "_" * len(stem)
     plain = "".join("_" if unicodedata.category(c) in _NO_LETTER else c for c in stem)
     return plain.encode(errors="replace")[:_LONGEST_STEM].decode(errors="ignore")
 

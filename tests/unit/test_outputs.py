@@ -85,6 +85,8 @@ def test_result_without_files_is_a_bug() -> None:
 @pytest.mark.parametrize(
     ("name", "stem"),
     [
+        ("..tif", "_"),
+        ("...zip", "__"),
         ("a.tif", "a"),
         ("a.TIFF", "a"),
         ("a.ome.tif", "a"),
