@@ -24,6 +24,7 @@ from kiosk_tasks.imaging.image import Image
 from kiosk_tasks.imaging.io import is_image_file, read
 from kiosk_tasks.imaging.movie import open_movies
 from kiosk_tasks.imaging.trk import open_trk
+from kiosk_tasks.outputs import stem_of
 
 __all__ = [
     "TRACK_TABLES",
@@ -134,10 +135,9 @@ def read_tracks(path: Path) -> TrackedCells:
         return _of_folder(path)
     if path.name.lower().endswith(_TRK):
         return _of_trk(path)
-    base = path.name.rsplit("_", 1)[0]
-    tables = [
-        path.with_name(f"{stem}_{name}") for stem in (base, _bare(path)) for name in TRACK_TABLES
-    ]
+    bare = stem_of(path.name)
+    base = bare.rsplit("_", 1)[0]
+    tables = [path.with_name(f"{stem}_{name}") for stem in (base, bare) for name in TRACK_TABLES]
     table = next((table for table in tables if table.is_file()), None)
     if table is None:
         raise InvalidFileType(
@@ -226,7 +226,3 @@ def _whole(values: NDArray[Any], name: str) -> NDArray[np.int64]:
             f"{_LARGEST_LABEL}, one for each cell, and 0 for background."
         )
     return values.astype(np.int64)
-
-
-def _bare(path: Path) -> str:
-    return path.name.split(".")[0]

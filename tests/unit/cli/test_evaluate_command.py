@@ -374,7 +374,9 @@ def test_truths_of_tracks_in_other_forms(tmp_path: Path) -> None:
     np.savetxt(tmp_path / "a_man_track.txt", CTC, fmt="%d")
     tifffile.imwrite(tmp_path / "b.tif", movie(), photometric="minisblack", metadata=None)
     np.savetxt(tmp_path / "b_res_track.txt", CTC, fmt="%d")
-    for path in (tmp_path / name for name in ("ctc", "a.trk", "a_truth.tif", "b.tif")):
+    tifffile.imwrite(tmp_path / "c.d.tif", movie(), **STACK)
+    np.savetxt(tmp_path / "c.d_man_track.txt", CTC, fmt="%d")
+    for path in (tmp_path / name for name in ("ctc", "a.trk", "a_truth.tif", "b.tif", "c.d.tif")):
         tracks = read_tracks(path)
         assert tracks.table.tolist() == CTC
         np.testing.assert_array_equal(np.stack(list(tracks.frames)), movie())
