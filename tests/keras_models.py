@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,7 @@ _OTHERS = {
     "NotFinite": "not_finite",
     "LostBatch": "lost_batch",
     "TwoInputs": "two_inputs",
+    "NoWeights": "no_weights",
 }
 
 
@@ -121,6 +123,8 @@ def _write_saved_models(folder: Path) -> None:
         module.served = tf.function(function, input_signature=specs)
         signature = module.served.get_concrete_function()
         tf.saved_model.save(module, str(folder / name), signatures=signature)
+    shutil.copytree(folder / "two_inputs", folder / "no_weights")
+    shutil.rmtree(folder / "no_weights" / "variables")
 
 
 def _main(folder: Path) -> None:

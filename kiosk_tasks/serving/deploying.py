@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -65,6 +66,8 @@ class Wish:
             raise InvalidParameter(
                 f"version {self.version} is none that a server knows; give 1 to {2**63 - 1}."
             )
+        if self.mpp is not None and not 0 < self.mpp < math.inf:
+            raise InvalidParameter(f"mpp {self.mpp:g} is no pixel size; give µm per pixel.")
 
     @property
     def title(self) -> str:
@@ -159,7 +162,7 @@ def _make(wish: Wish, scratch: Path) -> Export:
     if keras is None:
         # Soon, not after TensorFlow; and of the source, whose path the sentence tells.
         check_fitness(read_signature(wish.source, wish.name, wish.version))
-        shutil.copytree(wish.source, model)
+        _copy(wish.source, model)
     report = _in_child(wish, model, keras)
     signature = read_signature(model, wish.name, wish.version)
     notes = check_fitness(signature)
@@ -171,6 +174,14 @@ def _make(wish: Wish, scratch: Path) -> Export:
     write_card(model, card)
     notes += (report["note"],) if report["note"] else ()
     return Export("", signature, card, notes, report["inputs"], report["outputs"])
+
+
+def _copy(source: Path, model: Path) -> None:
+    try:
+        shutil.copytree(source, model)
+    except shutil.Error as exc:  # of many files; the first tells enough
+        ((failed, _, reason), *_) = exc.args[0]
+        raise UnusableModel(f"{failed} cannot be copied: {reason}.") from exc
 
 
 def _in_child(wish: Wish, model: Path, keras: Path | None) -> dict[str, Any]:

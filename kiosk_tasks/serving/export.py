@@ -66,7 +66,9 @@ def _export(options: argparse.Namespace) -> dict[str, Any]:
     try:
         model = SavedModel(options.folder, tensorflow)
     except failures as exc:
-        raise UnusableModel(f"{name} cannot be loaded: {_reason(exc)}") from exc
+        lost = "variables/variables" in str(exc)  # TensorFlow goes on about devices
+        reason = "its folder variables/ is damaged, or not all there." if lost else _reason(exc)
+        raise UnusableModel(f"{name} cannot be loaded: {reason}") from exc
     arrays = _noise(signature)
     report: dict[str, Any] = {"inputs": _shapes(arrays), "outputs": {}, "note": ""}
     try:

@@ -119,6 +119,7 @@ def test_names_come_from_the_model(made: Path) -> None:
         ("Text", "damaged, or no .keras file"),
         ("OldText", "is no Keras model that can be loaded"),
         ("NotFinite", "NaN or infinity in image"),
+        ("NoWeights", "its folder variables/ is damaged, or not all there"),
         ("LostBatch", "answers a batch of 2 with mean of shape (256, 256, 1)"),
     ],
 )

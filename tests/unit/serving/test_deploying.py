@@ -111,6 +111,20 @@ def test_a_damaged_model_is_named_as_the_person_knows_it(tmp_path: Path) -> None
         export_to_folder(Wish(source, "Mine", 1), tmp_path / "models")
 
 
+@pytest.mark.parametrize("mpp", [0, -1, float("inf"), float("nan")])
+def test_a_pixel_size_is_a_number_above_0(mpp: float) -> None:
+    with pytest.raises(InvalidParameter, match="no pixel size"):
+        Wish(SAVED, "Mine", 1, mpp=mpp)
+
+
+def test_a_model_that_cannot_be_copied(tmp_path: Path) -> None:
+    shutil.copytree(SAVED, tmp_path / "source")
+    (tmp_path / "source" / "link").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(UnusableModel, match=r"source/link cannot be copied: .*No such file"):
+        export_to_folder(Wish(tmp_path / "source", "Mine", 1), tmp_path / "models")
+    assert not (tmp_path / "models").exists()
+
+
 @pytest.mark.parametrize(
     ("source", "words"),
     [
