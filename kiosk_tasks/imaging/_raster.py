@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import struct
+from contextlib import AbstractContextManager
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import imagecodecs
@@ -29,7 +29,7 @@ _MOST_CHUNKS = 50_000  # before the pixels
 _METADATA_BYTES = 2**26
 
 
-class RasterFile:
+class RasterFile(AbstractContextManager["RasterFile"]):
     """A PNG or JPEG file whose header has been read.
 
     shape: (Y, X), px. pixel_bytes: of one pixel. mpp: µm per pixel, if a plausible one is there.
@@ -44,15 +44,7 @@ class RasterFile:
         self.pixel_bytes = 1
         self.shape: tuple[int, int] = self._read_png() if self._is_png else self._read_jpeg()
 
-    def __enter__(self) -> RasterFile:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._bytes.close()
 
     def planes(self, axes: str | None) -> int:  # noqa: ARG002  as TiffImage has it

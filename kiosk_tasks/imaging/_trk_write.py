@@ -7,9 +7,9 @@ import shutil
 import tarfile
 import zlib
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from math import prod
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any
 
 import numpy as np
@@ -24,7 +24,7 @@ _GZIP_WINDOW = 31  # zlib's word for a gzip header and trailer around the stream
 _COPY_BYTES = 2**20
 
 
-class TrkWriter:
+class TrkWriter(AbstractContextManager["TrkWriter"]):
     """A context that writes a `.trk` file: tar packed with gzip; no more than a frame in memory.
 
     The tar file's parts are packed as gzip members of their own, written side by side and put
@@ -40,15 +40,7 @@ class TrkWriter:
         self._raw = _PackedArray(path.with_suffix(".raw"), "raw.npy", raw, shape)
         self._tracked = _PackedArray(path.with_suffix(".tracked"), "tracked.npy", tracked, shape)
 
-    def __enter__(self) -> TrkWriter:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         for part in (self._raw, self._tracked):
             part.file.close()
             part.path.unlink()

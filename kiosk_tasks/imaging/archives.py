@@ -9,9 +9,9 @@ import stat
 import unicodedata
 import zlib
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from kiosk_tasks.errors import ArchiveTooLarge, UnreadableArchive, UnusableMember
@@ -69,7 +69,7 @@ class Member:
                 file.write(chunk)
 
 
-class ZipArchive:
+class ZipArchive(AbstractContextManager["ZipArchive"]):
     """The files of a zip archive; folders, dot-files and `__MACOSX` are left out.
 
     Raises UnreadableArchive and ArchiveTooLarge when it is opened, before anything is unpacked.
@@ -94,15 +94,7 @@ class ZipArchive:
             self._zip.close()
             raise
 
-    def __enter__(self) -> ZipArchive:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._zip.close()
 
     def _listed(self, count: int, packed: int, limits: ArchiveLimits) -> tuple[Member, ...]:

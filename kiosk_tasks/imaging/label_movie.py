@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ def label_type(largest: int) -> np.dtype[Any]:
     return np.dtype(np.uint16 if largest <= np.iinfo(np.uint16).max else np.int32)
 
 
-class LabelMovieWriter:
+class LabelMovieWriter(AbstractContextManager["LabelMovieWriter"]):
     """A context that writes a movie of labels, axes TYX, with deflate and pixel size.
 
     BigTIFF where the labels, unpacked, would not fit into a classic file. Equal calls give equal
@@ -45,15 +45,7 @@ class LabelMovieWriter:
         big = frames * height * width * kind.itemsize > _BIG_BYTES
         self._writer = TiffWriter(path, bigtiff=big)
 
-    def __enter__(self) -> LabelMovieWriter:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._writer.close()
 
     def add(self, labels: NDArray[Any]) -> None:

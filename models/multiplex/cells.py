@@ -10,6 +10,7 @@ from scipy import ndimage as ndi
 from scipy.spatial import cKDTree
 
 from models.nuclear.fields import FloatImage, log_uniform, smooth_noise
+from models.nuclear.synth import largest_pieces
 
 __all__ = [
     "Anatomy",
@@ -17,7 +18,6 @@ __all__ = [
     "cell_depth",
     "draw_anatomy",
     "draw_cells",
-    "largest_pieces",
 ]
 
 LEAST_CELL = 60  # px²; smaller slices of cells are left out
@@ -83,7 +83,7 @@ def draw_cells(rng: np.random.Generator, anatomy: Anatomy, *, size: int) -> Labe
     inside = distance < anatomy.reach * radii[owner]
     inside &= (second - best) / (2 * (radii[owner] + radii[rival])) >= anatomy.gap / 2
     labels = np.where(inside, owner + 1, 0).reshape(size, size)
-    return largest_pieces(labels, least=LEAST_CELL)
+    return largest_pieces(labels, least=LEAST_CELL, least_at_border=LEAST_CELL // 3)
 
 
 def _warped(rng: np.random.Generator, anatomy: Anatomy, size: int) -> NDArray[np.float64]:
@@ -149,26 +149,3 @@ def cell_depth(labels: Labels) -> FloatImage:
     if not edge.any():
         return np.full(labels.shape, 99, np.float32)
     return np.asarray(ndi.distance_transform_edt(~edge), np.float32)
-
-
-def largest_pieces(labels: NDArray[np.integer], *, least: int) -> Labels:
-    """Keep the largest piece of each label, if it is not small; number from 1.
-
-    Pieces at the border of the field may be smaller: they go on outside.
-    """
-    kept = np.zeros(labels.shape, np.int32)
-    count = 0
-    for label, window in enumerate(ndi.find_objects(labels), 1):
-        if window is None:
-            continue
-        pieces, _found = ndi.label(labels[window] == label)
-        areas = np.bincount(pieces.ravel(), minlength=2)
-        areas[0] = 0
-        at_border = any(
-            side.start == 0 or side.stop == length
-            for side, length in zip(window, labels.shape, strict=True)
-        )
-        if areas.max() >= (least // 3 if at_border else least):
-            count += 1
-            kept[window][pieces == areas.argmax()] = count
-    return kept

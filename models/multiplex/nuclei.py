@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
-from models.multiplex.cells import Anatomy, Labels, cell_depth, largest_pieces
+from models.multiplex.cells import Anatomy, Labels, cell_depth
 from models.nuclear.fields import FloatImage
 from models.nuclear.nucleus import Outline, Texture, draw_nucleus
+from models.nuclear.synth import largest_pieces
 
 __all__ = ["LEAST_NUCLEUS", "Nuclei", "draw_nuclei"]
 
@@ -54,7 +55,8 @@ def draw_nuclei(
             gain = max(0.35, float(np.exp(spread * rng.standard_normal())))
             brightness[window] += gain * patch * mask
             nucleated[cell] = True
-    return Nuclei(largest_pieces(labels, least=LEAST_NUCLEUS), brightness), nucleated
+    kept = largest_pieces(labels, least=LEAST_NUCLEUS, least_at_border=LEAST_NUCLEUS // 3)
+    return Nuclei(kept, brightness), nucleated
 
 
 def _outlines(

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
-from models.multiplex.cells import cell_depth, draw_anatomy, draw_cells, largest_pieces
+from models.multiplex.cells import cell_depth, draw_anatomy, draw_cells
 from models.multiplex.nuclei import LEAST_NUCLEUS, draw_nuclei
 from models.multiplex.stain import record, stain_membranes, stain_nuclei
+from models.nuclear.synth import largest_pieces
 
 __all__ = ["Tissue", "draw_tissue"]
 
@@ -47,7 +48,8 @@ def draw_tissue(rng: np.random.Generator, *, size: int = 256) -> Tissue:
     bare = (negative & ~_enclosed(cells, depth, negative=negative))[cells] & (cells > 0)
     seen = np.where(bare, 0, cells)
     seen = np.where(bare & inside, cells.max() + nuclei.labels, seen)
-    return Tissue(image, largest_pieces(seen, least=LEAST_NUCLEUS), nuclei.labels)
+    whole = largest_pieces(seen, least=LEAST_NUCLEUS, least_at_border=LEAST_NUCLEUS // 3)
+    return Tissue(image, whole, nuclei.labels)
 
 
 def _enclosed(

@@ -14,7 +14,7 @@ from models.nuclear.nucleus import Nucleus, Outline, Texture, draw_nucleus, tran
 from models.nuclear.optics import add_background, add_clutter, add_haze, expose
 from models.nuclear.scene import Scene, draw_scene, place_centres
 
-__all__ = ["draw_image"]
+__all__ = ["draw_image", "largest_pieces"]
 
 LEAST_AREA = 8  # px²; smaller remains of hidden nuclei are not labelled
 LEAST_VISIBLE = 0.2  # of the median area; likewise
@@ -40,7 +40,9 @@ def draw_image(
     signal = np.asarray(ndi.gaussian_filter(signal, _focus(rng, scene)), np.float32)
     signal = add_haze(rng, signal, scene=scene)
     signal = add_background(rng, signal, scene=scene)
-    return expose(rng, signal), _visible(canvas.labels, scene.diameter)
+    least = max(LEAST_AREA, LEAST_VISIBLE * 0.785 * scene.diameter**2)
+    seen = largest_pieces(canvas.labels, least=least, least_at_border=LEAST_AREA)
+    return expose(rng, signal), seen
 
 
 @dataclass
@@ -138,10 +140,14 @@ def _clip(
     return window, patch
 
 
-def _visible(labels: NDArray[np.int32], diameter: float) -> NDArray[np.int32]:
-    """Keep the largest piece of each label, if enough of it is left; number from 1."""
-    least = max(LEAST_AREA, LEAST_VISIBLE * 0.785 * diameter**2)
-    kept = np.zeros_like(labels)
+def largest_pieces(
+    labels: NDArray[np.integer], *, least: float, least_at_border: float
+) -> NDArray[np.int32]:
+    """Keep the largest piece of each label, if it is not small, px²; number from 1.
+
+    Pieces at the border of the field may be smaller: they go on outside.
+    """
+    kept = np.zeros(labels.shape, np.int32)
     count = 0
     for label, window in enumerate(ndi.find_objects(labels), 1):
         if window is None:
@@ -153,7 +159,7 @@ def _visible(labels: NDArray[np.int32], diameter: float) -> NDArray[np.int32]:
             side.start == 0 or side.stop == length
             for side, length in zip(window, labels.shape, strict=True)
         )
-        if areas.max() >= (LEAST_AREA if touches else least):
+        if areas.max() >= (least_at_border if touches else least):
             count += 1
             kept[window][pieces == areas.argmax()] = count
     return kept
