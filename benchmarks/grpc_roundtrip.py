@@ -22,7 +22,7 @@ sys.path.insert(0, str(ROOT))
 
 from kiosk_tasks.serving.client import TensorFlowServing  # noqa: E402
 from kiosk_tasks.serving.launch import ModelServerProcess  # noqa: E402
-from tests.toy_models import build_toys  # noqa: E402
+from tests.built_models import build  # noqa: E402
 
 SHAPES = ((1, 256, 256, 1), (4, 512, 512, 1), (1, 2048, 2048, 1))
 GOAL_S = 0.25  #: median, for the last of SHAPES
@@ -37,7 +37,7 @@ def main() -> int:
     print(f"{'shape':<20}{'reply':<16}{'median ms':>10}{'fastest ms':>12}{'client CPU ms':>15}")
     missed = False
     with tempfile.TemporaryDirectory() as folder:
-        models = build_toys(Path(folder) / "models", "Identity")
+        models = build("toy_models", Path(folder) / "models", "Identity")
         for reply, options in (("tensor_content", ()), ("float_val", ("--typed-values",))):
             with (
                 (Path(folder) / "log").open("wb") as log,

@@ -141,6 +141,13 @@ def wait_for(question: Callable[[], Any], *, limit_s: float = 20.0, what: str = 
         time.sleep(0.01)
 
 
+@pytest.fixture(scope="session")
+def kept_models(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of models that are kept between runs; without pytest's cache they are not."""
+    cache = getattr(pytestconfig, "cache", None)
+    return Path(cache.mkdir("built-models")) if cache else tmp_path_factory.mktemp("built-models")
+
+
 @pytest.fixture
 def new_folder(tmp_path: Path) -> Callable[[], Path]:
     """Return a maker of empty folders."""

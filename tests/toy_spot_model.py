@@ -1,49 +1,21 @@
-"""A SavedModel with a published spot detector's heads: `python tests/toy_spot_model.py FOLDER`.
+"""A SavedModel with a published spot detector's heads: `python -m tests.toy_spot_model FOLDER`.
 
     SpotDetection 1   input_1 (B, Y, X, 1) float32 -> offset_regression (B, Y, X, 2), the way from
                       each pixel to the spot, (y, x); classification (B, Y, X, 2), the second class
                       is the spot
 
-It is a difference of averages and a parabola, not a network. TensorFlow runs in a process of its
-own, and what it makes is kept between runs.
+It is a difference of averages and a parabola, not a network.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
-import shutil
-import subprocess
 import sys
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
-__all__ = ["NAME", "spot_models"]
+__all__ = ["NAME"]
 
 NAME = "SpotDetection"
-_TIME_LIMIT_S = 180
-
-
-def spot_models(kept: Path) -> Path:
-    """Return the folder of models; `kept` holds what earlier runs have built."""
-    recipe = Path(__file__).read_bytes() + version("tensorflow-cpu").encode()
-    folder = kept / f"spots-{hashlib.sha256(recipe).hexdigest()[:16]}"
-    if not folder.is_dir():
-        staged = kept / uuid4().hex
-        command = [sys.executable, __file__, str(staged)]
-        env = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-        done = subprocess.run(
-            command, env=env, capture_output=True, text=True, timeout=_TIME_LIMIT_S, check=False
-        )
-        if done.returncode:
-            raise RuntimeError(done.stderr)
-        try:
-            staged.rename(folder)
-        except OSError:  # another run was faster
-            shutil.rmtree(staged)
-    return folder
 
 
 def _main(folder: Path) -> None:

@@ -41,9 +41,9 @@ from kiosk_tasks.serving.launch import ModelServerProcess
 from kiosk_tasks.settings import PROTOCOL, Settings
 from kiosk_tasks.storage.local import LocalStorage
 from kiosk_tasks.wiring import make_ledger
+from tests.built_models import built
 from tests.conftest import forget_adapters, place_on, wait_for
 from tests.fakes import tiff_bytes
-from tests.nuclei_model import nuclei_models
 from tests.processes import child
 from tests.synthetic import draw_nuclei
 
@@ -202,16 +202,9 @@ def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def model_server(
-    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
-) -> Iterator[str]:
+def model_server(tmp_path_factory: pytest.TempPathFactory, kept_models: Path) -> Iterator[str]:
     """host:port of a real gRPC server with the nuclear model's signature."""
-    try:
-        models = nuclei_models(pytestconfig.cache.mkdir("nuclei-model"))  # type: ignore[union-attr]
-    except Exception as exc:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(f"no TensorFlow: {exc}")
+    models = built("nuclei_model", kept_models)
     log = tmp_path_factory.mktemp("model-server") / "log"
     options = ["--intra-threads", "1", "--poll-s", "60"]
     with log.open("wb") as output, ModelServerProcess([models], options=options, log=output) as it:

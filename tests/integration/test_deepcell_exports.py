@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import zipfile
 from collections.abc import Iterator
-from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -21,27 +18,16 @@ from kiosk_tasks.jobs import find
 from kiosk_tasks.run.local import MemoryReporter, run_local
 from kiosk_tasks.serving.client import TensorFlowServing
 from kiosk_tasks.serving.launch import ModelServerProcess
-from tests import toy_models
+from tests.built_models import built
 from tests.fakes import fake_adapters, labels_of, tiff_bytes
 
-EXPORTS = ("DeepCellNuclear", "DeepCellFixed", "DeepCellRetinaMask", "DeepCellMultiplex")
 SQUARE, RADIUS = 32, 9
 
 
 @pytest.fixture(scope="module")
-def served(pytestconfig: pytest.Config) -> Iterator[TensorFlowServing]:
-    """The exports behind the embedded server; what was built is kept between runs."""
-    recipe = Path(toy_models.__file__).read_bytes() + version("tensorflow-cpu").encode()
-    name = f"deepcell-exports-{hashlib.sha256(recipe).hexdigest()[:16]}"
-    kept = pytestconfig.cache.mkdir("toy-models") / name  # type: ignore[union-attr]
-    try:
-        if not kept.is_dir():
-            staged = kept.with_name(f"{name}-{os.getpid()}")
-            toy_models.build_toys(staged, *EXPORTS).rename(kept)
-    except Exception as exc:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(f"no TensorFlow: {exc}")
+def served(kept_models: Path) -> Iterator[TensorFlowServing]:
+    """The exports behind the embedded server."""
+    kept = built("deepcell_models", kept_models)
     with ModelServerProcess([kept], options=["--intra-threads", "1", "--poll-s", "60"]) as server:
         client = TensorFlowServing(server.target)
         yield client

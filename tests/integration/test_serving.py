@@ -32,7 +32,7 @@ from kiosk_tasks.serving.protos import (
 )
 from kiosk_tasks.serving.tensors import to_proto
 from kiosk_tasks.serving.versions import VersionState
-from tests.toy_models import build_toys
+from tests.built_models import build
 
 OPTIONS = ("--poll-s", "0.05", "--max-wait-ms", "20", "--max-runs", "1", "--max-batch", "8")
 
@@ -60,7 +60,7 @@ class Server:
 
 @pytest.fixture(scope="session")
 def toys(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_toys(tmp_path_factory.mktemp("toys"))
+    return build("toy_models", tmp_path_factory.mktemp("toys"))
 
 
 @pytest.fixture(scope="session")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import csv
-import os
 import zipfile
 from collections.abc import Iterator
 from io import BytesIO, StringIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,21 +20,15 @@ from kiosk_tasks.run.local import MemoryReporter, run_local
 from kiosk_tasks.scoring.spots import score_spots
 from kiosk_tasks.serving.client import TensorFlowServing
 from kiosk_tasks.serving.launch import ModelServerProcess
+from tests.built_models import built
 from tests.fakes import fake_adapters, tiff_bytes
-from tests.nuclei_model import nuclei_models
 from tests.simulated_spots import Scene, draw_spots
-from tests.toy_spot_model import NAME, spot_models
+from tests.toy_spot_model import NAME
 
 
 @pytest.fixture(scope="module")
-def served(pytestconfig: pytest.Config) -> Iterator[TensorFlowServing]:
-    kept = pytestconfig.cache.mkdir("toy-models")  # type: ignore[union-attr]
-    try:
-        folders = [spot_models(kept), nuclei_models(kept)]
-    except Exception as exc:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(f"no TensorFlow: {exc}")
+def served(kept_models: Path) -> Iterator[TensorFlowServing]:
+    folders = [built(name, kept_models) for name in ("toy_spot_model", "nuclei_model")]
     with ModelServerProcess(folders, options=["--intra-threads", "1", "--poll-s", "60"]) as server:
         client = TensorFlowServing(server.target)
         yield client
