@@ -22,15 +22,13 @@ import sys
 import tempfile
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from benchmarks.track_log import Measured, ends, install_plugins, read_log
 from kiosk_tasks.settings import Settings
 from kiosk_tasks.stack import Part, Stack
 from kiosk_tasks.stack.parts import Plan, broker_part, model_server_part
@@ -48,50 +46,6 @@ PERIOD = 60  # frames after which the movie turns back
 BIN = 16  # frames that are averaged for the figure
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # Okabe and Ito
 
-PLUGIN = '''
-"""The job type track, with a line in a file whenever it asks whether to go on: at each frame."""
-
-import os
-import time
-from dataclasses import replace
-
-import psutil
-
-from kiosk_tasks.jobs import track
-
-KIND = "{kind}"
-LIMIT = {limit}
-
-
-class Logged:
-    def __init__(self, report, stage):
-        self._report, self._stage = report, stage
-        self._process = psutil.Process()
-
-    def __getattr__(self, name):
-        return getattr(self._report, name)
-
-    def check(self):
-        rss = self._process.memory_info().rss
-        with open(os.environ["TRACK_LOG"], "a") as log:
-            log.write(f"{{self._stage}} {{time.time()}} {{time.process_time()}} {{rss}}\\n")
-        self._report.check()
-
-
-def logged(step):
-    def run(value, ctx):
-        if LIMIT is not None:
-            track.SMALL_PIXELS = LIMIT
-        return step.run(value, replace(ctx, report=Logged(ctx.report, step.name)))
-
-    return replace(step, run=run)
-
-
-stages = tuple(map(logged, track.job_type.steps))
-job_type = replace(track.job_type, name=f"track_{{KIND}}", aliases=(), stages=stages)
-'''
-PLUGINS = {"logged": None, "here": 2**40, "apart": 0}
-
 
 def main() -> int:
     """Measure and print."""
@@ -101,7 +55,7 @@ def main() -> int:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        _install_plugins(folder / "plugins")
+        install_plugins(folder / "plugins")
         stack = Stack(
             folder / "home",
             queues=["track", "predict"],
@@ -133,14 +87,14 @@ def _long(folder: Path, worker: psutil.Process, log: Path, frames: int) -> int:
     ended.set()
     watcher.join()
     (child,) = worker.children()
-    measured = _read_log(log, done, batches, frames)
+    measured = read_log(log, done, batches, frames)
     child_mb, parent_mb = _peak_mb(child.pid), _peak_mb(worker.pid)
     print(f"{frames} frames of {SIDE}²: {seconds:.0f} s, {notes['cells']} cells in them")
     print(f"child of the worker   {child_mb:6.0f} MB at its peak, goal {GOAL_MB:.0f}")
     print(f"parent of the worker  {parent_mb:6.0f} MB at its peak")
     missed = child_mb > GOAL_MB
     for stage, times in measured.seconds.items():
-        first, last = (statistics.fmean(part) for part in _ends(times))
+        first, last = (statistics.fmean(part) for part in ends(times))
         total = statistics.fmean(times)
         print(
             f"{stage:20} {1e3 * total:6.0f} ms a frame; first quarter {1e3 * first:.0f}, "
@@ -213,49 +167,6 @@ def _watch(
             done.append((len(list(home.glob("bucket/output/*/*.zip"))), cpu_s))
 
 
-@dataclass(frozen=True)
-class Measured:
-    """What the logged job has told.
-
-    seconds: by what was done, of each frame. memory: (seconds since the start, MB).
-    stages: (seconds since the start, name) of each.
-    """
-
-    seconds: dict[str, list[float]]
-    memory: list[tuple[float, float]]
-    stages: list[tuple[float, str]]
-
-
-def _read_log(log: Path, done: list[tuple[int, float]], batches: int, frames: int) -> Measured:
-    """Make times per frame of the times at which the job asked whether to go on."""
-    lines = [line.split() for line in log.read_text().splitlines()]
-    cpu: dict[str, list[float]] = defaultdict(list)
-    began: dict[str, float] = {}
-    for stage, when, cpu_s, _rss in lines:
-        cpu[stage].append(float(cpu_s))
-        began.setdefault(stage, float(when))
-    size = -(-frames // batches)
-    segmented = [min(s for n, s in done if n >= batch) for batch in range(1, batches + 1)]
-    seconds = {
-        "cut into batches": _steps(cpu["split"][-batches:], size),
-        "segment": _steps(segmented, size),
-        "read and measure": _steps(cpu["link_cells"][:frames], 1),
-        "write results": _steps(cpu["upload"][:frames], 1),
-    }
-    start = float(lines[0][1])
-    memory = [(float(when) - start, int(rss) / 1e6) for _stage, when, _cpu, rss in lines]
-    return Measured(seconds, memory, [(when - start, stage) for stage, when in began.items()])
-
-
-def _steps(times: Sequence[float], frames: int) -> list[float]:
-    return [(b - a) / frames for a, b in pairwise(times) for _frame in range(frames)]
-
-
-def _ends(times: Sequence[float]) -> tuple[Sequence[float], Sequence[float]]:
-    quarter = len(times) // 4
-    return times[:quarter], times[-quarter:]
-
-
 def _draw(measured: Measured, peak_mb: float, frames: int) -> None:
     import matplotlib as mpl
 
@@ -291,20 +202,6 @@ def _peak_mb(pid: int) -> float:
     text = Path(f"/proc/{pid}/status").read_text()
     (line,) = [line for line in text.splitlines() if line.startswith("VmHWM")]
     return int(line.split()[1]) * 1024 / 1e6
-
-
-def _install_plugins(folder: Path) -> None:
-    """Make the logged job types an installed package, for this process and the workers."""
-    info = folder / "logged_track-1.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: logged-track\nVersion: 1\n")
-    points = ["[kiosk_tasks.job_types]"]
-    for kind, limit in PLUGINS.items():
-        (folder / f"track_{kind}_job.py").write_text(PLUGIN.format(kind=kind, limit=limit))
-        points.append(f"track_{kind} = track_{kind}_job:job_type")
-    (info / "entry_points.txt").write_text("\n".join(points) + "\n")
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(folder), str(ROOT)])
-    sys.path.insert(0, str(folder))
 
 
 def _without_worker(plan: Plan) -> Sequence[Part]:

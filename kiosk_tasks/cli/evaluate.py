@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
@@ -17,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from kiosk_tasks.cli.images import find_images, result_names
-from kiosk_tasks.cli.options import with_options
+from kiosk_tasks.cli.options import ALL_CORES, Images, InProcess, Workers, with_options
 from kiosk_tasks.cli.run import run_command
 from kiosk_tasks.errors import InvalidParameter, MissingExtra
 from kiosk_tasks.evaluation.pairs import Kind, Parts, base_of, find_truths, pair
@@ -54,9 +53,7 @@ def evaluate_command(job_type: JobType[Any], kind: Kind) -> Any:
     """Return the command that scores one job type; its parameters become options elsewhere."""
 
     def command(
-        images: Annotated[
-            list[str], typer.Argument(help="Images: files, folders or patterns.", metavar="IMAGE…")
-        ],
+        images: Images,
         truth: Annotated[
             Path,
             typer.Argument(
@@ -73,13 +70,8 @@ def evaluate_command(job_type: JobType[Any], kind: Kind) -> Any:
         radius_px: Annotated[
             float, typer.Option("--radius", min=0, help="How far off a found spot may be, px.")
         ] = 3.0,
-        workers: Annotated[
-            int, typer.Option("--workers", "-j", min=1, help="Jobs that run at once.")
-        ] = os.cpu_count() or 1,
-        in_process: Annotated[
-            bool,
-            typer.Option("--in-process", help="Run here, one by one, without broker and worker."),
-        ] = False,
+        workers: Workers = ALL_CORES,
+        in_process: InProcess = False,
         as_json: Annotated[
             bool, typer.Option("--json", help="Print the scores as JSON, and nothing else.")
         ] = False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Union, get_args
 
@@ -11,7 +12,17 @@ from pydantic.fields import FieldInfo
 
 from kiosk_tasks.job import Params
 
-__all__ = ["with_options"]
+__all__ = ["ALL_CORES", "Images", "InProcess", "Workers", "with_options"]
+
+# What the commands that run jobs have in common.
+Images = Annotated[
+    list[str], typer.Argument(help="Images: files, folders or patterns.", metavar="IMAGE…")
+]
+ALL_CORES = os.cpu_count() or 1
+Workers = Annotated[int, typer.Option("--workers", "-j", min=1, help="Jobs that run at once.")]
+InProcess = Annotated[
+    bool, typer.Option("--in-process", help="Run here, one by one, without broker and worker.")
+]
 
 
 def with_options(

@@ -21,6 +21,7 @@ from kiosk_tasks.cli.batch import Interrupted, Request, run_here_one_by_one, run
 from kiosk_tasks.cli.display import Outcome, summary_table
 from kiosk_tasks.cli.images import find_images, result_names
 from kiosk_tasks.cli.in_process import model_server_and_bucket
+from kiosk_tasks.cli.options import ALL_CORES, Images, InProcess, Workers
 from kiosk_tasks.cli.resume import results_there
 from kiosk_tasks.cli.stack import embedded_stack
 from kiosk_tasks.job import JobType, new_job
@@ -35,19 +36,12 @@ def run_command(job_type: JobType[Any]) -> Any:
     """Return the command that runs one job type; its parameters become options elsewhere."""
 
     def command(
-        images: Annotated[
-            list[str], typer.Argument(help="Images: files, folders or patterns.", metavar="IMAGE…")
-        ],
+        images: Images,
         output: Annotated[
             Path, typer.Option("--output", "-o", help="Folder for the results.")
         ] = Path("results"),
-        workers: Annotated[
-            int, typer.Option("--workers", "-j", min=1, help="Jobs that run at once.")
-        ] = os.cpu_count() or 1,
-        in_process: Annotated[
-            bool,
-            typer.Option("--in-process", help="Run here, one by one, without broker and worker."),
-        ] = False,
+        workers: Workers = ALL_CORES,
+        in_process: InProcess = False,
         again: Annotated[
             bool,
             typer.Option("--again", help="Do images anew whose results are there already."),
