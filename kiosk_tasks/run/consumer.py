@@ -1,4 +1,4 @@
-"""A worker's consumer that leaves messages it cannot run to workers that can."""
+"""A worker's consumer: it leaves what it cannot run to others, and outlives its broker."""
 
 from __future__ import annotations
 
@@ -16,20 +16,34 @@ _LATER_S = 1.0
 
 
 class Consumer(CeleryConsumer):
-    """Celery's, but for messages of a job type that this worker does not have.
-
-    During a deployment, or where a plugin is installed on some machines only, they are another
-    worker's. Celery would discard them, and store a failure as the job's result.
-    """
+    """Celery's, but for two events in which that one would lose a job or end the worker."""
 
     def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
-        """Put a job's message back after a while; Celery deals with anything else."""
+        """Put the message of a job type that this worker does not have back after a while.
+
+        During a deployment, or where a plugin is installed on some machines only, it is another
+        worker's. Celery would discard it, and store a failure as the job's result.
+        """
         if not _is_a_jobs(message):
             super().on_unknown_task(body, message, exc)
             return
         log.warning("no such job type here, left to other workers: %s", message.headers["task"])
         errors = self.connection_errors  # type: ignore[attr-defined]  # missing in Celery's types
         self.timer.call_after(_LATER_S, message.reject_log_error, (log, errors, True))
+
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        """Let go of a lost connection; it is made anew afterwards.
+
+        kombu closes a channel by first reading the reply to its BRPOP. Where the loss was seen on
+        another socket, that read fails, the channel stays half open, and closing it once more, now
+        without its transport, ends the worker. So the reply is given up: a message it may have
+        brought is sent again by the reaper, as one that is lost on the way.
+        """
+        transport: Any = self.connection and self.connection.transport
+        for channel in transport.channels if transport else ():
+            channel._in_poll = None
+        super().on_connection_error_after_connected(exc)
 
 
 def _is_a_jobs(message: Any) -> bool:
