@@ -25,15 +25,15 @@ Size = Callable[[Any, Any], Any]
 def test_f6_killed_broker(begin: Begin, fleet: Fleet, server: Valkey, size: Size) -> None:
     fleet.want(2)
     scenario = begin("F6", "SIGKILL the broker, restart on its file")
-    scenario.submit(size(150, 300), seconds=0.2)
-    kills, slots = 3, 4
+    kills, slots = size(3, 30), 4
+    scenario.submit(50 * kills, seconds=0.2)
     for _ in range(kills):
         scenario.wait_more(10)
         server.kill()
         scenario.fault()
-        time.sleep(size(0.5, 5.0))  # how long it is away
+        time.sleep(size(0.5, 2.0))  # how long it is away
         server.start()
-    scenario.finish(limit_s=120, max_reruns=kills * slots, max_recovery_s=90)
+    scenario.finish(limit_s=size(120, 600), max_reruns=kills * slots, max_recovery_s=90)
     assert fleet.exits() == []
 
 
