@@ -2,35 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
-import keras
 import tensorflow as tf
 
 from models.multiplex.network import HEADS, build_network
-from models.nuclear.export import pad_to_stride
+from models.nuclear.export import Heads, export_command, export_network
 
 __all__ = ["export"]
-
-
-class _Served(tf.Module):
-    """The network for images of any size."""
-
-    def __init__(self, network: keras.Model) -> None:
-        super().__init__()
-        self.network = network
-
-    @tf.function(input_signature=[tf.TensorSpec((None, None, None, 2), tf.float32, name="image")])
-    def __call__(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Pad to a multiple of the stride, predict, crop back."""
-        size = tf.shape(image)[1:3]
-        maps = self.network(pad_to_stride(image), training=False)[:, : size[0], : size[1]]
-        heads = {name: maps[..., part] for name, part in HEADS.items()}
-        return {
-            name: tf.nn.softmax(head) if name.endswith("pixelwise") else head
-            for name, head in heads.items()
-        }
 
 
 def export(weights: Path, out: Path) -> None:
@@ -41,21 +20,16 @@ def export(weights: Path, out: Path) -> None:
     `whole_cell_pixelwise` and `nuclear_pixelwise` (batch, Y, X, 3): the probabilities of
     background, interior and border; any Y and X.
     """
-    keras.mixed_precision.set_global_policy("float32")
-    network = build_network()
-    network.load_weights(weights)
-    served = _Served(network)
-    tf.saved_model.save(served, str(out), signatures={"serving_default": served.__call__})
+    export_network(build_network, weights, out, channels=2, heads=_heads)
 
 
-def main() -> None:
-    """Read the command line and export."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--weights", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True, help="version folder of the model")
-    options = parser.parse_args()
-    export(options.weights, options.out)
+def _heads(maps: tf.Tensor) -> Heads:
+    heads = {name: maps[..., part] for name, part in HEADS.items()}
+    return {
+        name: tf.nn.softmax(head) if name.endswith("pixelwise") else head
+        for name, head in heads.items()
+    }
 
 
 if __name__ == "__main__":
-    main()
+    export_command(export, __doc__)
