@@ -19,6 +19,7 @@ from kiosk_tasks.cli.models import models
 from kiosk_tasks.cli.new_job import new_job
 from kiosk_tasks.cli.options import with_options
 from kiosk_tasks.cli.run import run_command
+from kiosk_tasks.cli.web import web
 from kiosk_tasks.errors import KioskError, UserError
 from kiosk_tasks.jobs import job_types
 from kiosk_tasks.redaction import hide
@@ -68,6 +69,7 @@ def build() -> typer.Typer:
     app.command()(export_model)
     app.command()(models)
     app.command()(new_job)
+    app.command()(web)
     return app
 
 

@@ -1,0 +1,137 @@
+"""What can be wrong with a request, and every error as a sentence and the name of its kind."""
+
+from __future__ import annotations
+
+import logging
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from kiosk_tasks.errors import KioskError, UserError
+from kiosk_tasks.redaction import hide
+
+__all__ = [
+    "AlreadyEnded",
+    "CrossSite",
+    "InvalidRequest",
+    "LinkExpired",
+    "NoResult",
+    "NotLoggedIn",
+    "StrangeHost",
+    "TooManyJobs",
+    "TooManyRequests",
+    "TooSlow",
+    "add_error_handlers",
+    "error_response",
+]
+
+log = logging.getLogger(__name__)
+
+RETRY_AFTER_S = 5
+
+
+class InvalidRequest(UserError):
+    """The request itself cannot be understood."""
+
+
+class NotLoggedIn(UserError):
+    """No token came along, or a wrong one."""
+
+    http_status = 401
+
+
+class CrossSite(UserError):
+    """Another site's page asks for a change."""
+
+    http_status = 403
+
+
+class StrangeHost(UserError):
+    """The request names this service by a host that is not its own."""
+
+    http_status = 403
+
+
+class LinkExpired(UserError):
+    """A signed link is over its time, or was not signed here."""
+
+    http_status = 403
+
+
+class NoResult(UserError):
+    """The job has no result, or none of that kind."""
+
+    http_status = 404
+
+
+class TooSlow(UserError):
+    """The request did not arrive in time."""
+
+    http_status = 408
+
+
+class AlreadyEnded(UserError):
+    """The job has ended already."""
+
+    http_status = 409
+
+
+class TooManyRequests(UserError):
+    """One user asks for more than an operator allows."""
+
+    http_status = 429
+
+
+class TooManyJobs(UserError):
+    """One user has more open jobs than an operator allows."""
+
+    http_status = 429
+
+
+def error_response(error: KioskError) -> JSONResponse:
+    """Return an error as a client gets it."""
+    headers = {}
+    if error.http_status == NotLoggedIn.http_status:
+        headers["WWW-Authenticate"] = 'Basic realm="kiosk", Bearer'
+    if error.http_status in (429, 503):
+        headers["Retry-After"] = str(RETRY_AFTER_S)
+    body = {"message": hide(str(error)), "error": type(error).__name__}
+    return JSONResponse(body, error.http_status, headers=headers)
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Let every error end as the same JSON."""
+    app.add_exception_handler(KioskError, _ours)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _plain)
+    app.add_exception_handler(Exception, _unforeseen)
+
+
+async def _ours(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, KioskError)  # noqa: S101  # as it is registered
+    return error_response(error)
+
+
+async def _invalid(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101  # as it is registered
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"])) or "the request"
+    return error_response(InvalidRequest(f"{where}: {first['msg']}."))
+
+
+async def _plain(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101  # as it is registered
+    kinds = {404: "NotFound", 405: "MethodNotAllowed"}
+    body = {"message": f"{error.detail}.", "error": kinds.get(error.status_code, "InvalidRequest")}
+    return JSONResponse(body, error.status_code, headers=error.headers)
+
+
+async def _unforeseen(request: Request, error: Exception) -> JSONResponse:
+    log.error("unforeseen path=%s", request.url.path, exc_info=error)
+    body = {
+        "message": "something went wrong in the service; its log says what.",
+        "error": "InternalError",
+    }
+    return JSONResponse(body, 500)

@@ -1,0 +1,9 @@
+"""Routes of the web service: results."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+__all__ = ["router"]
+
+router = APIRouter()

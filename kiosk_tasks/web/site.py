@@ -1,0 +1,42 @@
+"""What the handlers of one service may use; a dependency gives it to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from kiosk_tasks.ledger import Ledger
+from kiosk_tasks.ports import Storage
+from kiosk_tasks.settings import Settings
+from kiosk_tasks.web.links import Signer
+
+__all__ = ["Site", "SiteOf", "UserOf"]
+
+
+@dataclass(frozen=True)
+class Site:
+    """One running service.
+
+    storage: the bucket. signer: makes and checks links into a local one.
+    """
+
+    settings: Settings
+    storage: Storage
+    ledger: Ledger
+    signer: Signer
+
+
+def _site(request: Request) -> Site:
+    site: Site = request.app.state.site
+    return site
+
+
+def _user(request: Request) -> str:
+    """Return who asks, as the gate has found out; empty where nobody need say."""
+    return str(request.scope.get("kiosk_user", ""))
+
+
+SiteOf = Annotated[Site, Depends(_site)]
+UserOf = Annotated[str, Depends(_user)]
