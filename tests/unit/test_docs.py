@@ -1,113 +1,58 @@
-"""What the pages show runs, and what they list is what there is.
+"""What the pages show runs, what they list is what there is, and all that there is, they list.
 
-`python -m tests.unit.test_docs` writes the tables anew.
+`python -m tests.unit.test_docs` writes the parts that are made from the code anew.
 """
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from kiosk_tasks.broker_users import BrokerKeys, broker_users, user_name
-from kiosk_tasks.job import JobType, new_job
+from kiosk_tasks.job import Status, new_job
 from kiosk_tasks.jobs import job_types
 from kiosk_tasks.run.local import MemoryReporter, run_local
-from kiosk_tasks.settings import Settings, default_home
+from kiosk_tasks.settings import Settings
+from tests.docs_reference.commands import command_names
+from tests.docs_reference.pages import DOCS, generated_pages, with_parts, write
+from tests.docs_reference.sentences import error_classes, is_said
+from tests.docs_reference.tables import job_types_table
 from tests.fakes import fake_adapters, tiff_bytes
 
-ROOT = Path(__file__).parents[2]
-EXAMPLE = ROOT / "docs/examples/clumps.py"
+__all__ = ["job_types_table"]
+
+ROOT = DOCS.parent
+EXAMPLE = DOCS / "examples/clumps.py"
+STARTS = sorted(DOCS.glob("start-*.md"))
 PAGES = [
     *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")),
-    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted(DOCS.rglob("*.md")),
 ]
+HOW_TO_MEND = "run: python -m tests.unit.test_docs"
 
 
-def settings_table() -> str:
-    rows = ["| variable | default | meaning |", "|---|---|---|"]
-    for field in Settings.model_fields.values():
-        ours, *old = dict.fromkeys(field.validation_alias.choices)  # type: ignore[union-attr]
-        names = f"`{ours}`" + "".join(f"<br>also `{name}`" for name in old if name != ours)
-        if field.default_factory is default_home:
-            default = "see above"
-        else:
-            value = field.get_default(call_default_factory=True, validated_data={})
-            default = "" if value in ("", None) else f"`{value}`"
-        rows.append(f"| {names} | {default} | {_cell(field.description or '')} |")
-    return "\n".join(rows)
+def text_of(name: str) -> str:
+    return (DOCS / name).read_text("utf-8")
 
 
-def users_table() -> str:
-    names = BrokerKeys("kiosk:", "kiosk:v1:", old_queues=["<queue>"])
-    heads = ("user", "who logs in", "keys", "the old Kiosk's keys", "takes jobs off queues")
-    rows = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
-    for user in broker_users(names):
-        keys = [key for grant in (user.grant, *user.more) for key in grant.keys]
-        ours = " ".join(f"`{key}`" for key in user.grant.keys)
-        old = " ".join(f"`{key}`" for key in keys if "<queue>" in key)
-        takes = "yes" if {"brpop", "@all"} & set(user.grant.commands.split()) else ""
-        rows.append(
-            f"| `{user_name(user.component)}` | {user.purpose} | {ours} | {old} | {takes} |"
-        )
-    return "\n".join(rows)
+def prose(page: Path) -> str:
+    """Return a page without its code blocks."""
+    return re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
 
 
-def job_types_table() -> str:
-    return "\n\n".join(_section(job_type) for job_type in job_types().values())
-
-
-def _section(job_type: JobType[Any]) -> str:
-    facts = {
-        "queue": f"`{job_type.queue}`",
-        "also called": ", ".join(f"`{alias}`" for alias in job_type.aliases),
-        "stages": " → ".join(step.name for step in job_type.steps),
-        "model": ", ".join(f"`{model.name}`" for model in job_type.models),
-        "time limit": f"{job_type.seconds} s per link",
-    }
-    params = job_type.params.model_fields.items()
-    return "\n".join(
-        [
-            f"## {job_type.name}: {job_type.title}",
-            "",
-            "| | |",
-            "|---|---|",
-            *(f"| {name} | {value} |" for name, value in facts.items() if value),
-            "",
-            "| parameter | default | meaning |",
-            "|---|---|---|",
-            *(
-                f"| `{name}` | {'' if field.default is None else f'`{field.default}`'} "
-                f"| {_cell(field.description or '')} |"
-                for name, field in params
-            ),
-        ]
-    )
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;")
-
-
-TABLES = {
-    ROOT / "docs/settings.md": ("settings", settings_table),
-    ROOT / "docs/job-types.md": ("job types", job_types_table),
-    ROOT / "docs/security.md": ("users", users_table),
-}
-
-
-def with_table(page: Path) -> str:
-    """Return the page's text with its table as it should be."""
-    marker, table = TABLES[page]
-    start, end = f"<!-- {marker} -->\n", "<!-- end -->"
-    before, rest = page.read_text("utf-8").split(start)
-    after = rest.split(end, 1)[1]
-    return f"{before}{start}\n{table()}\n\n{end}{after}"
+def anchors(page: Path) -> set[str]:
+    """Return what can follow a page's name after a #: its headings, as MkDocs and GitHub do it."""
+    headings = re.findall(r"^#+ (.*)$", prose(page), re.MULTILINE)
+    plain = [re.sub(r"[^\w\s-]", "", heading).strip().lower() for heading in headings]
+    slugs = {re.sub(r"[-\s]+", "-", text) for text in plain}
+    return slugs | set(re.findall(r'(?:id="|\{#)([\w-]+)', prose(page)))
 
 
 @pytest.fixture
@@ -147,17 +92,82 @@ def test_example_is_found_and_runs() -> None:
     assert given.storage.exists(result["output_file_name"])
 
 
-@pytest.mark.parametrize("page", TABLES, ids=lambda page: page.name)
-def test_tables_are_up_to_date(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("page", generated_pages(), ids=lambda page: page.name)
+def test_generated_parts_are_up_to_date(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    assert page.read_text("utf-8") == with_table(page), "run: python -m tests.unit.test_docs"
+    assert page.read_text("utf-8") == with_parts(page), HOW_TO_MEND
+
+
+def test_the_pages_with_generated_parts_have_them() -> None:
+    names = {str(page.relative_to(DOCS)) for page in generated_pages()}
+    reference = {"reference/cli.md", "reference/errors.md"}
+    assert names >= {"settings.md", "job-types.md", "security.md", *reference}
+
+
+def test_every_command_has_a_section() -> None:
+    page = text_of("reference/cli.md")
+    missing = [
+        name
+        for name in command_names()
+        if f"## {name}\n" not in page and f"| `{name}` |" not in page
+    ]
+    assert not missing, HOW_TO_MEND
+
+
+def test_every_setting_and_every_job_type_has_its_place() -> None:
+    settings, types = text_of("settings.md"), text_of("job-types.md")
+    for field in Settings.model_fields.values():
+        for name in field.validation_alias.choices:  # type: ignore[union-attr]
+            assert f"`{name}`" in settings, HOW_TO_MEND
+    for name, job_type in job_types().items():
+        assert f"## {name}: {job_type.title}\n" in types, HOW_TO_MEND
+
+
+def test_every_error_has_a_section_with_advice() -> None:
+    page = text_of("reference/errors.md")
+    sections = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", page, re.DOTALL | re.MULTILINE))
+    assert sorted(sections) == sorted(error_classes())
+    for name, section in sections.items():
+        assert f"<!-- error {name} -->" in section
+        advice = section.partition("<!-- end -->")[2].strip()
+        assert len(advice.split()) >= 5, f"{name}: say what to do"
+
+
+def test_example_sentences_are_those_of_the_code() -> None:
+    page = text_of("reference/errors.md")
+    examples = re.findall(r"^## (\w+)\n\n> (.*?)\n\n", page, re.DOTALL | re.MULTILINE)
+    assert len(examples) >= 35
+    for name, quoted in examples:
+        assert is_said(name, quoted.replace("\n> ", " ")), f"nothing says, as {name}: {quoted}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text("utf-8")):
-        if "://" not in target:
-            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        if "://" in target or target.startswith("mailto:"):
+            continue
+        name, _, anchor = target.partition("#")
+        path = page.parent / name if name else page
+        assert path.exists(), f"{page.name} links to {target}"
+        if anchor and path.suffix == ".md":
+            assert anchor in anchors(path), f"{page.name} links to {target}"
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    listed = set(re.findall(r"- (?:.*: )?(\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.M))
+    assert listed == {str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")}
+
+
+def test_site_builds_without_a_warning(tmp_path: Path) -> None:
+    if find_spec("mkdocs") is None or find_spec("material") is None:
+        reason = "mkdocs-material is not installed; run: make docs"
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-d", str(tmp_path)]
+    quiet = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(
+        command, cwd=ROOT, env=quiet, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -178,6 +188,23 @@ def test_make_targets_that_are_named_exist() -> None:
         assert named <= targets, page.name
 
 
+def glossary() -> set[str]:
+    """Return the words of the glossary, in small letters."""
+    rows = re.findall(r"^\| \*\*(.*?)\*\* \|", text_of("glossary.md"), re.MULTILINE)
+    return {word.lower() for row in rows for word in re.split(r", | / ", row)}
+
+
+@pytest.mark.parametrize("page", STARTS, ids=lambda page: page.name)
+def test_words_in_bold_are_in_the_glossary(page: Path) -> None:
+    bold = set(re.findall(r"\*\*(.+?)\*\*", prose(page)))
+    assert bold, "a page to start with says which words are ours"
+    assert {word.lower() for word in bold} <= glossary()
+
+
+def test_glossary_has_the_statuses_that_there_are() -> None:
+    (row,) = re.findall(r"^\| \*\*Status\*\* \| (.*) \|$", text_of("glossary.md"), re.MULTILINE)
+    assert set(re.findall(r"`([a-z-]+)`", row)) == {status.value for status in Status}
+
+
 if __name__ == "__main__":
-    for _page in TABLES:
-        _page.write_text(with_table(_page), "utf-8")
+    write()

@@ -1,0 +1,81 @@
+"""Every error with its sentences, read from the places in the code that raise it."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+
+from kiosk_tasks.errors import KioskError
+from tests.docs_reference.tables import table
+
+__all__ = ["error", "error_classes", "is_said", "sentences"]
+
+_PACKAGE = Path(__file__).parents[2] / "kiosk_tasks"
+_GAP = "…"
+_HOMES = ("errors", "stack.errors", "settings.errors", "redis_clients")
+
+
+def error_classes() -> dict[str, type[KioskError]]:
+    """Return every class of the tree that stands in a module of errors, by name."""
+    found = {
+        name: kind
+        for home in _HOMES
+        for name, kind in vars(import_module(f"kiosk_tasks.{home}")).items()
+        if isinstance(kind, type) and issubclass(kind, KioskError)
+    }
+    return dict(sorted(found.items()))
+
+
+@cache
+def sentences() -> dict[str, list[str]]:
+    """Return the sentences of each class, "…" where a name, a number or another error stands."""
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for path in _PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and node.args:
+                name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+                text = _text(node.args[0])
+                if name in error_classes() and len(text.replace(_GAP, "").strip()) > 8:
+                    found[name].add(re.sub(f"{_GAP}(?:{_GAP})+", _GAP, text))
+    return {name: sorted(texts) for name, texts in found.items()}
+
+
+def is_said(kind: str, sentence: str) -> bool:
+    """Tell whether the code can say that sentence as an error of that class."""
+    patterns = (re.escape(text).replace(_GAP, ".+") for text in sentences().get(kind, []))
+    return any(re.fullmatch(pattern, sentence, re.DOTALL) for pattern in patterns)
+
+
+def error(name: str) -> str:
+    """Return what the code knows of an error: meaning, status, retries, all its sentences."""
+    kind = error_classes()[name]
+    facts = table(
+        ("", ""),
+        ("what", (kind.__doc__ or "").strip().splitlines()[0]),
+        ("HTTP status", kind.http_status),
+        ("tried again by itself", "yes" if kind.retry else "no"),
+    )
+    said = sentences().get(name, [])
+    return "\n\n".join([facts, "\n".join(f"- {_plain(text)}" for text in said)]).strip()
+
+
+def _plain(text: str) -> str:
+    """Return text that Markdown shows as it is."""
+    return re.sub(r"([\\`*\[\]<>|])", r"\\\1", " ".join(text.split()))
+
+
+def _text(node: ast.expr) -> str:
+    match node:
+        case ast.Constant(value=str(value)):
+            return value
+        case ast.JoinedStr(values=values):
+            return "".join(_text(value) for value in values)
+        case ast.BinOp(left=left, op=ast.Add(), right=right):
+            return _text(left) + _text(right)
+        case ast.IfExp(body=body, orelse=orelse):
+            return _text(body) or _text(orelse)
+    return _GAP
