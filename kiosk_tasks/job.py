@@ -123,6 +123,7 @@ class JobType(Generic[P]):
     name: name of the Celery task and of `kiosk run <name>`.
     stages: functions or `stage(…)` records, in order; values pass from one to the next.
     aliases: names that older clients send.
+    accepts: endings of the files that it reads, for a person who picks one.
     seconds: time limit of one link of the job; the worker ends it after that.
     reads_archives: a zip archive is one input to it; else its files are inputs, one by one.
     """
@@ -133,6 +134,7 @@ class JobType(Generic[P]):
     params: type[P]
     stages: tuple[StageFunction | Stage, ...]
     aliases: tuple[str, ...] = ()
+    accepts: tuple[str, ...] = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
     seconds: int = 1800
     reads_archives: bool = False
 

@@ -8,10 +8,24 @@ from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.types import JsonValue
 
 from kiosk_tasks.errors import InvalidParameter
 
-__all__ = ["ImageParams", "Params", "Source", "validated"]
+__all__ = ["ImageParams", "Params", "Source", "form", "validated"]
+
+
+def form(*, unit: str = "", rare: bool = False, words: Sequence[str] = ()) -> dict[str, JsonValue]:
+    """Return what a form shows of a parameter beside its range; for a Field's `json_schema_extra`.
+
+    unit: of the number. rare: shown on request only. words: of the choices 0, 1, …, in order.
+    """
+    shown: dict[str, JsonValue] = {"x-unit": unit} if unit else {}
+    if rare:
+        shown["x-group"] = "advanced"
+    if words:
+        shown |= {"enum": list(range(len(words))), "x-enum-labels": list(words)}
+    return shown
 
 
 class _Edge(BaseModel):
@@ -43,9 +57,17 @@ class Source(_Edge):
 class Params(_Edge):
     """Parameters that every job type has; a job type's own class adds to them."""
 
-    model_name: str | None = Field(None, description="Model to use; default: the job type's own.")
+    model_name: str | None = Field(
+        None,
+        title="Model",
+        description="Model to use; default: the job type's own.",
+        json_schema_extra=form(rare=True),
+    )
     model_version: int | None = Field(
-        None, ge=1, description="Version of the model; default: the newest that is served."
+        None,
+        ge=1,
+        description="Version of the model; default: the newest that is served.",
+        json_schema_extra=form(rare=True),
     )
 
 
@@ -56,9 +78,14 @@ class ImageParams(Params):
         None,
         pattern="^[A-Za-z]+$",
         description='Axes of the input, for example "CYX"; default: from the file.',
+        json_schema_extra=form(rare=True),
     )
     mpp: float | None = Field(
-        None, gt=0, description="Pixel size of the input, µm per pixel; default: from the file."
+        None,
+        gt=0,
+        title="Pixel size",
+        description="Pixel size of the input, µm per pixel; default: from the file.",
+        json_schema_extra=form(unit="µm/px"),
     )
 
 

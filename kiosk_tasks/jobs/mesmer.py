@@ -20,6 +20,7 @@ from kiosk_tasks.imaging.scale import scale_factor
 from kiosk_tasks.imaging.values import Heads, Scale, Segmentation, Segmentations, Tiles
 from kiosk_tasks.job import Context, ImageParams, JobType, Stage, Status
 from kiosk_tasks.outputs import OutputFile, output_files
+from kiosk_tasks.params import form
 from kiosk_tasks.segmenting.cells import to_image
 from kiosk_tasks.segmenting.heads import COMPARTMENTS, Compartment
 from kiosk_tasks.segmenting.multiplex import (
@@ -46,9 +47,19 @@ class MesmerParams(ImageParams):
         None, description="What is wanted: whole-cell, nuclear or both; default: the operator's."
     )
     scale: float | None = Field(
-        None, ge=0.1, le=10, description="Enlargement for the model; default: from `mpp`, else 1."
+        None,
+        ge=0.1,
+        le=10,
+        description="Enlargement for the model; default: from `mpp`, else 1.",
+        json_schema_extra=form(rare=True),
     )
-    min_size: int = Field(15, ge=0, description="Smaller objects are removed, px².")
+    min_size: int = Field(
+        15,
+        ge=0,
+        title="Smallest object",
+        description="Smaller objects are removed, px².",
+        json_schema_extra=form(unit="px²"),
+    )
 
     @field_validator("channels")
     @classmethod

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -22,6 +23,7 @@ from kiosk_tasks.imaging.labels import LabelImage
 from kiosk_tasks.imaging.spot_values import CellPart, SpotsInCells, cells_of_spots
 from kiosk_tasks.job import Context, JobType, Stage, Status
 from kiosk_tasks.outputs import fetch_result, parts_folder, stem_of
+from kiosk_tasks.params import form
 from kiosk_tasks.scratch import scratch_folder
 from kiosk_tasks.segmenting.spots import SpotOptions, check_spots, plane_of, spot_finder
 from kiosk_tasks.stages import download, upload
@@ -47,6 +49,7 @@ class PolarisParams(SpotOptions):
         pattern=r"^\d*(,\d*){0,2}$",
         description='Spot, nuclear and cytoplasm or membrane channel, from 0: "0,1,2", "0,,1"; '
         "default: spots in channel 0. The parameters below stand above it.",
+        json_schema_extra=form(rare=True),
     )
     spot_channels: str | None = Field(
         None,
@@ -188,11 +191,8 @@ def postprocess(value: Gathered | SpotsInCells, ctx: Context[PolarisParams]) -> 
 
 def _brightest(planes: Mapping[str, Image]) -> Image:
     """Return what the picture is drawn on: at each pixel the brightest of the spot channels."""
-    first, *others = planes.values()
-    data = first.data
-    for other in others:
-        data = np.maximum(data, other.data)
-    return replace(first, data=data)
+    data = reduce(np.maximum, (plane.data for plane in planes.values()))
+    return replace(next(iter(planes.values())), data=data)
 
 
 def _children(cells: Mapping[str, Image], ctx: Context[PolarisParams]) -> Iterator[Child]:

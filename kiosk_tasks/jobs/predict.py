@@ -22,6 +22,7 @@ from kiosk_tasks.imaging.values import (
     Segmentations,
 )
 from kiosk_tasks.job import Context, JobType, Model, Stage, Status
+from kiosk_tasks.params import form
 from kiosk_tasks.ports import Fact
 from kiosk_tasks.segmenting.cells import cell_model, to_image
 from kiosk_tasks.segmenting.detection import check_detection, detect_label, detect_scale
@@ -56,8 +57,13 @@ class PredictParams(CellParams):
         None,
         description="Several channels, in place of channel and label: those of nuclei, cytoplasm "
         'and phase contrast, with commas between; "0,1", "0,,", ",0".',
+        json_schema_extra=form(rare=True),
     )
-    labels_only: bool = Field(False, description="Write label images only: no overlays, no tables.")
+    labels_only: bool = Field(
+        False,
+        description="Write label images only: no overlays, no tables.",
+        json_schema_extra=form(rare=True),
+    )
 
     @field_validator("channels")
     @classmethod

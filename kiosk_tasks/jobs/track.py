@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
 from kiosk_tasks.errors import InvalidParameter, PartFailed
 from kiosk_tasks.fan_out import FanOut, Gathered, Outcome
@@ -40,7 +39,7 @@ from kiosk_tasks.segmenting.movies import (
     opened,
     plan_of,
 )
-from kiosk_tasks.segmenting.params import CellParams
+from kiosk_tasks.segmenting.params import TrackParams
 from kiosk_tasks.segmenting.track_model import link_by_models, track_models
 from kiosk_tasks.stages import store
 
@@ -49,42 +48,8 @@ MODEL = Model("NuclearSegmentation", axes="YXC", tile=512, mpp=0.65)
 # Measured, `benchmarks.movies --small`: up to so many pixels, all frames together, the job is
 # done sooner without child jobs.
 SMALL_PIXELS = 2**22
-LINKING = LinkingParams()
 
 Cells = Found | Segmented | Given
-
-
-class TrackParams(CellParams):
-    """Parameters of `track`."""
-
-    channel: int | None = Field(
-        None, ge=0, description="Channel that shows the cells, from 0; default: the first."
-    )
-    segmentation: Literal["model", "given"] = Field(
-        "model",
-        description="model: a model finds the cells; given: those of the .trk or .trks file are "
-        "tracked anew.",
-    )
-    correct_drift: bool | None = Field(
-        None,
-        description="Measure how far the stage moves, and link in spite of it; default: the "
-        "operator's choice.",
-    )
-    normalise: bool | None = Field(
-        None,
-        description="Scale intensities by the whole movie, not frame by frame; default: the "
-        "operator's choice.",
-    )
-    reach: float = Field(
-        LINKING.reach,
-        gt=0,
-        le=10,
-        description="A cell moves no further from one frame to the next, in cell diameters.",
-    )
-    gap_frames: int = Field(
-        LINKING.gap_frames, ge=0, le=10, description="A cell may be missed for so many frames."
-    )
-    divisions: bool = Field(LINKING.divide, description="Whether cells may divide.")
 
 
 @dataclass(frozen=True)
@@ -246,5 +211,6 @@ job_type = JobType(
         Stage("upload", save, Status.SAVING),
     ),
     aliases=("tracking", "caliban"),
+    accepts=(".tif", ".tiff", ".trk", ".trks"),
     seconds=3600,
 )

@@ -13,6 +13,7 @@ from kiosk_tasks.errors import InvalidAxes, InvalidParameter
 from kiosk_tasks.imaging.image import Image
 from kiosk_tasks.imaging.spots import SpotParams, Spots, find_spots, measure_spots
 from kiosk_tasks.job import Context, ImageParams, Model
+from kiosk_tasks.params import form
 from kiosk_tasks.segmenting.heads import channels_of
 from kiosk_tasks.segmenting.spot_model import spot_heads, spot_tiles, spots_of_heads
 from kiosk_tasks.stages import predictor, served
@@ -24,7 +25,11 @@ class SpotOptions(ImageParams):
     """Parameters of every job type that finds spots."""
 
     diameter: float = Field(
-        3.0, gt=1, le=50, description="Width of a spot at half its brightness, px."
+        3.0,
+        gt=1,
+        le=50,
+        description="Width of a spot at half its brightness, px.",
+        json_schema_extra=form(unit="px"),
     )
     sensitivity: float = Field(
         1.0,
@@ -38,9 +43,14 @@ class SpotOptions(ImageParams):
         "auto",
         description="log: Laplacian of Gaussian, no model; model: the model named, or the "
         "operator's; auto: a model if there is one.",
+        json_schema_extra=form(rare=True),
     )
     threshold: float | None = Field(
-        None, ge=0, le=1, description="Least probability of a spot; for a model."
+        None,
+        ge=0,
+        le=1,
+        description="Least probability of a spot; for a model.",
+        json_schema_extra=form(rare=True),
     )
     project: bool = Field(False, description="Find spots in the maximum projection of a Z stack.")
 
