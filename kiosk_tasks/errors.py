@@ -22,6 +22,7 @@ way out. Errors of vendors (gRPC, S3, Redis, tifffile) are mapped once, in their
     │   ├── UnknownModel          404
     │   ├── UnusableModel         422  a model that cannot be exported, or that no job could use
     │   ├── MissingObject         404  no such key in the bucket
+    │   ├── UnsupportedByBucket   422  something that this kind of bucket cannot do
     │   └── InvalidKey            400  a key that leaves the bucket
     ├── PartFailed                500  a job that did a part of this one's work failed
     ├── ModelMismatch             500  the model's signature or reply is not what the job needs
@@ -74,6 +75,7 @@ __all__ = [
     "UnknownModel",
     "UnreadableArchive",
     "UnreadableImage",
+    "UnsupportedByBucket",
     "UnusableImage",
     "UnusableMember",
     "UnusableModel",
@@ -189,6 +191,12 @@ class MissingObject(UserError):
     """The bucket has no object of that key."""
 
     http_status = 404
+
+
+class UnsupportedByBucket(UserError):
+    """This kind of bucket cannot do that."""
+
+    http_status = 422
 
 
 class InvalidKey(UserError):

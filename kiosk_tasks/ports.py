@@ -78,12 +78,31 @@ class Storage(Protocol):
         """Return the object's bytes."""
         ...
 
+    def open(self, key: str) -> Iterator[bytes]:
+        """Return the object's bytes chunk by chunk; memory stays bounded whatever its size.
+
+        What `get` raises is raised at once, not with the first chunk. An object that is replaced
+        meanwhile is never mixed: the rest is the old one's, or StorageUnavailable is raised.
+        """
+        ...
+
+    def read_range(self, key: str, start: int, length: int) -> bytes:
+        """Return at most `length` bytes from `start` on: fewer, or none, past the object's end."""
+        ...
+
     def download(self, key: str, target: Path) -> None:
         """Copy the object to a file; memory stays bounded whatever its size."""
         ...
 
     def put(self, key: str, data: bytes) -> None:
         """Write an object, replacing one that is there."""
+        ...
+
+    def write(self, key: str, chunks: Iterable[bytes]) -> None:
+        """Write an object from chunks, however many; memory stays bounded whatever their sum.
+
+        If drawing a chunk raises, nothing is written, and that error goes on to the caller.
+        """
         ...
 
     def upload(self, key: str, source: Path) -> None:
@@ -132,8 +151,19 @@ class Storage(Protocol):
         """Yield the keys that start with `prefix`, sorted."""
         ...
 
-    def url(self, key: str) -> str:
-        """Return a URL at which the object can be fetched."""
+    def url(self, key: str, *, name: str | None = None) -> str:
+        """Return a URL at which the object can be fetched for a while, without further rights.
+
+        name: what a browser saves the file as; default: the last part of the key. A local bucket's
+        URL is a file's, and has no place for it.
+        """
+        ...
+
+    def upload_url(self, key: str) -> str:
+        """Return a URL to which the object can be written with one PUT for a while.
+
+        Raises UnsupportedByBucket where nothing could answer such a PUT.
+        """
         ...
 
 

@@ -6,20 +6,16 @@ import errno
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from kiosk_tasks.errors import (
-    InvalidKey,
-    KioskError,
-    MissingObject,
-    StorageDenied,
-    StorageFull,
-    StorageUnavailable,
-)
+from kiosk_tasks.errors import MissingObject, UnsupportedByBucket
 from kiosk_tasks.storage import check_key, check_prefix, part_files
+from kiosk_tasks.storage.local_errors import mapped, reading, writing
+from kiosk_tasks.storage.streams import CHUNK_BYTES
 
 __all__ = ["LocalStorage"]
 
@@ -38,12 +34,24 @@ class LocalStorage:
 
     def get(self, key: str) -> bytes:
         """Return the object's bytes."""
-        with _reading(key):
+        with reading(key):
             return self._path(key).read_bytes()
+
+    def open(self, key: str) -> Iterator[bytes]:
+        """Return the object's bytes chunk by chunk."""
+        chunks = self._chunks(key)
+        next(chunks)  # opens the file, or says why not
+        return chunks
+
+    def read_range(self, key: str, start: int, length: int) -> bytes:
+        """Return at most `length` bytes from `start` on."""
+        with reading(key), self._path(key).open("rb") as file:
+            file.seek(start)
+            return file.read(min(length, max(0, os.fstat(file.fileno()).st_size - start)))
 
     def download(self, key: str, target: Path) -> None:
         """Copy the object to a file."""
-        with _reading(key):
+        with reading(key):
             shutil.copyfile(self._path(key), target)
 
     def put(self, key: str, data: bytes) -> None:
@@ -51,6 +59,22 @@ class LocalStorage:
         with self._part(key) as part:
             part.write_bytes(data)
             part_files.replace(part, self._path(key))
+
+    def write(self, key: str, chunks: Iterable[bytes]) -> None:
+        """Write an object from chunks, whole or not at all."""
+        path = self._path(key)
+        part = part_files.beside(path)
+        with writing(key):
+            part_files.create(part)
+        try:
+            with part.open("ab", buffering=0) as file:
+                for chunk in chunks:  # an error of the chunks' own is none of the bucket's
+                    with writing(key):
+                        _write_all(file, chunk)
+            with writing(key):
+                part_files.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
 
     def upload(self, key: str, source: Path) -> None:
         """Write an object from a file, whole or not at all."""
@@ -76,20 +100,20 @@ class LocalStorage:
 
     def exists(self, key: str) -> bool:
         """Tell whether the object is there."""
-        with _reading(key):
+        with reading(key):
             return self._path(key).is_file()
 
     def size(self, key: str) -> int:
         """Return how many bytes the object has."""
         if not self.exists(key):  # a folder has a size, too
             raise MissingObject(f"the bucket has no object {key!r}.")
-        with _reading(key):
+        with reading(key):
             return self._path(key).stat().st_size
 
     def delete(self, key: str) -> None:
         """Remove the object if it is there, and folders that become empty."""
         path = self._path(key)
-        with _writing(key):
+        with writing(key):
             _unlink(path)
             self._remove_empty_folders(path)
 
@@ -103,7 +127,7 @@ class LocalStorage:
     def list(self, prefix: str = "") -> Iterator[str]:
         """Yield the keys that start with `prefix`, sorted."""
         start = self.root / check_prefix(prefix).rpartition("/")[0]
-        with _reading(prefix):
+        with reading(prefix):
             files = [file for file in _files(start) if not part_files.is_part_file(file.name)]
         keys = (file.relative_to(self.root).as_posix() for file in files)
         yield from sorted(key for key in keys if key.startswith(prefix))
@@ -115,16 +139,30 @@ class LocalStorage:
         for part in _files(self.root):
             if part_files.is_part_file(part.name):
                 # One that is gone by now was finished by a writer that lives.
-                with _writing(part.name), suppress(FileNotFoundError):
+                with writing(part.name), suppress(FileNotFoundError):
                     if part.stat().st_mtime < latest:
                         part.unlink()
                         removed += 1
                         self._remove_empty_folders(part)
         return removed
 
-    def url(self, key: str) -> str:
+    def url(self, key: str, *, name: str | None = None) -> str:  # noqa: ARG002  # the port's name
         """Return a file:// URL."""
         return self._path(key).absolute().as_uri()
+
+    def upload_url(self, key: str) -> str:
+        """Raise UnsupportedByBucket: nobody answers a PUT to a folder."""
+        raise UnsupportedByBucket(
+            f"{check_key(key)!r} lies in a folder, to which no link can lead an upload; "
+            f"send the file to the web service."
+        )
+
+    def _chunks(self, key: str) -> Iterator[bytes]:
+        """Yield nothing, once, when the file is open; then its chunks."""
+        with reading(key), self._path(key).open("rb") as file:
+            yield b""
+            while chunk := file.read(CHUNK_BYTES):
+                yield chunk
 
     def _path(self, key: str) -> Path:
         return self.root / check_key(key)
@@ -133,7 +171,7 @@ class LocalStorage:
     def _part(self, key: str) -> Iterator[Path]:
         """Yield an empty file beside the object's place; it is gone afterwards."""
         part = part_files.beside(self._path(key))
-        with _writing(key):
+        with writing(key):
             try:
                 part_files.create(part)
                 yield part
@@ -154,6 +192,12 @@ class LocalStorage:
                 break
 
 
+def _write_all(file: FileIO, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
 def _unlink(path: Path) -> None:
     with suppress(FileNotFoundError, NotADirectoryError):
         if not path.is_dir():
@@ -168,42 +212,4 @@ def _files(start: Path) -> Iterator[Path]:
 
 def _refuse_but_vanished(error: OSError) -> None:
     if not isinstance(error, FileNotFoundError | NotADirectoryError):
-        raise _mapped(error, str(error.filename)) from error
-
-
-@contextmanager
-def _reading(key: str) -> Iterator[None]:
-    try:
-        yield
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as exc:
-        raise MissingObject(f"the bucket has no object {key!r}.") from exc
-    except OSError as exc:
-        raise _mapped(exc, key) from exc
-
-
-@contextmanager
-def _writing(key: str) -> Iterator[None]:
-    try:
-        yield
-    except (FileExistsError, IsADirectoryError, NotADirectoryError) as exc:
-        raise InvalidKey(
-            f"{key!r} cannot be written: in a folder, no object's key can go on where "
-            f"another's ends. Use another name."
-        ) from exc
-    except OSError as exc:
-        raise _mapped(exc, key) from exc
-
-
-def _mapped(error: OSError, key: str) -> KioskError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StorageFull(
-            f"the disk is full: {key!r} cannot be written. Free some space, then resubmit."
-        )
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return StorageDenied(
-            f"{key!r} may not be read or written: {os.strerror(error.errno)}. "
-            f"The bucket's folder must belong to the user who runs the worker."
-        )
-    return StorageUnavailable(
-        f"{key!r} cannot be read or written: {os.strerror(error.errno or 0)}."
-    )
+        raise mapped(error, str(error.filename)) from error

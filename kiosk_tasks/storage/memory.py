@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from threading import Lock
 from typing import ClassVar
 
-from kiosk_tasks.errors import MissingObject
+from kiosk_tasks.errors import MissingObject, UnsupportedByBucket
 from kiosk_tasks.storage import check_key, check_prefix
+from kiosk_tasks.storage.streams import CHUNK_BYTES, ranges
 
 __all__ = ["MemoryStorage"]
 
@@ -35,6 +36,16 @@ class MemoryStorage:
         except KeyError:
             raise MissingObject(f"the bucket has no object {key!r}.") from None
 
+    def open(self, key: str) -> Iterator[bytes]:
+        """Return the object's bytes chunk by chunk."""
+        data = self.get(key)
+        steps = ranges(len(data), CHUNK_BYTES)
+        return (data[start : start + length] for start, length in steps)
+
+    def read_range(self, key: str, start: int, length: int) -> bytes:
+        """Return at most `length` bytes from `start` on."""
+        return self.get(key)[start : start + length]
+
     def download(self, key: str, target: Path) -> None:
         """Copy the object to a file."""
         target.write_bytes(self.get(key))
@@ -43,6 +54,10 @@ class MemoryStorage:
         """Write an object."""
         with self._writing:
             self.objects[check_key(key)] = bytes(data)
+
+    def write(self, key: str, chunks: Iterable[bytes]) -> None:
+        """Write an object from chunks."""
+        self.put(check_key(key), b"".join(chunks))
 
     def upload(self, key: str, source: Path) -> None:
         """Write an object from a file."""
@@ -86,6 +101,10 @@ class MemoryStorage:
         """Return 0: what is written here is there at once."""
         return 0
 
-    def url(self, key: str) -> str:
+    def url(self, key: str, *, name: str | None = None) -> str:  # noqa: ARG002  # the port's name
         """Return a URL that only this process understands."""
         return f"memory:///{check_key(key)}"
+
+    def upload_url(self, key: str) -> str:
+        """Raise UnsupportedByBucket: nobody else reaches this process's memory."""
+        raise UnsupportedByBucket(f"{check_key(key)!r} can only be written by this process.")

@@ -8,30 +8,32 @@ from __future__ import annotations
 
 import builtins
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING
 
-import boto3.session
 from boto3.s3.transfer import TransferConfig
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from kiosk_tasks.errors import MissingObject
 from kiosk_tasks.storage import check_key, check_prefix
+from kiosk_tasks.storage.per_process import PerProcess
+from kiosk_tasks.storage.s3_client import make_client
 from kiosk_tasks.storage.s3_errors import code_of, mapped_errors, no_bucket, not_deleted
 from kiosk_tasks.storage.s3_options import S3Options, parse_s3_url
+from kiosk_tasks.storage.s3_parts import PartsUpload
+from kiosk_tasks.storage.s3_reader import Reader
+from kiosk_tasks.storage.s3_remains import abort_idle
 from kiosk_tasks.storage.s3_writer import PARTS_AT_ONCE, Body, Writer
+from kiosk_tasks.storage.streams import attachment, in_parts
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
 __all__ = ["S3Storage"]
-
-_CONNECTIONS = 32
 
 
 class S3Storage:
@@ -42,8 +44,9 @@ class S3Storage:
         self.bucket = bucket
         self.options = options or S3Options()
         self._prefix = f"{prefix}/" if prefix else ""
-        self._clients: dict[tuple[int, str | None], S3Client] = {}
-        self._making: dict[int, Lock] = {}
+        self._clients: PerProcess[str | None, S3Client] = PerProcess(
+            partial(make_client, self.options)
+        )
         self._bucket_is_there = False
 
     @classmethod
@@ -55,6 +58,16 @@ class S3Storage:
         """Return the object's bytes."""
         with self._errors(key):
             return self._client.get_object(Bucket=self.bucket, Key=self._name(key))["Body"].read()
+
+    def open(self, key: str) -> Iterator[bytes]:
+        """Return the object's bytes chunk by chunk."""
+        with self._errors(key):
+            pieces = self._reader(key).pieces(self.options.part_bytes)
+        return (self._read(key, *piece) for piece in pieces)
+
+    def read_range(self, key: str, start: int, length: int) -> bytes:
+        """Return at most `length` bytes from `start` on."""
+        return self._read(key, start, length)
 
     def download(self, key: str, target: Path) -> None:
         """Copy the object to a file."""
@@ -70,6 +83,17 @@ class S3Storage:
     def put(self, key: str, data: bytes) -> None:
         """Write an object, whole or not at all."""
         self._write(key, Body.of(data), new=False)
+
+    def write(self, key: str, chunks: Iterable[bytes]) -> None:
+        """Write an object from chunks, whole or not at all."""
+        upload = PartsUpload(self._writer(key))
+        with ExitStack() as undo:
+            undo.callback(upload.abort)
+            for part, last in in_parts(chunks, self.options.part_bytes):
+                # Only here: an error of the chunks' own is none of the bucket's.
+                with self._errors(key):
+                    upload.send(part, last=last)
+            undo.pop_all()
 
     def upload(self, key: str, source: Path) -> None:
         """Write an object from a file, whole or not at all."""
@@ -126,35 +150,29 @@ class S3Storage:
     def remove_partials(self, older_than_s: float) -> int:
         """Abort uploads in parts to which nothing was added for that long; return how many."""
         latest = datetime.now(UTC) - timedelta(seconds=older_than_s)
-        removed = 0
         with self._errors(self._prefix):
-            pages = self._client.get_paginator("list_multipart_uploads")
-            for page in pages.paginate(Bucket=self.bucket, Prefix=self._prefix):
-                for upload in page.get("Uploads", []):
-                    if upload["Initiated"] < latest:
-                        removed += self._abort_if_idle(upload["Key"], upload["UploadId"], latest)
-        return removed
+            return abort_idle(self._client, self.bucket, self._prefix, latest=latest)
 
-    def url(self, key: str) -> str:
+    def url(self, key: str, *, name: str | None = None) -> str:
         """Return a signed link to the object; whoever has it can fetch the object until it ends."""
-        with self._errors(key):
-            return self._reach(self.options.public_endpoint).generate_presigned_url(
-                "get_object",
-                Params={"Bucket": self.bucket, "Key": self._name(key)},
-                ExpiresIn=self.options.url_lifetime_s,
-            )
+        shown = {"ResponseContentDisposition": attachment(name)} if name else {}
+        return self._link("get_object", key, shown)
+
+    def upload_url(self, key: str) -> str:
+        """Return a signed link; whoever has it can write the object until it ends."""
+        return self._link("put_object", key, {})
 
     @property
     def _client(self) -> S3Client:
-        return self._reach(None)
+        return self._clients.get(None)
 
-    def _reach(self, endpoint: str | None) -> S3Client:
-        # By process: neither a connection nor a lock that somebody holds survives a fork.
-        pid = os.getpid()
-        with self._making.setdefault(pid, Lock()):
-            if (pid, endpoint) not in self._clients:
-                self._clients[pid, endpoint] = _make_client(self.options, endpoint)
-        return self._clients[pid, endpoint]
+    def _link(self, call: str, key: str, more: dict[str, str]) -> str:
+        with self._errors(key):
+            return self._clients.get(self.options.public_endpoint).generate_presigned_url(
+                call,
+                Params={"Bucket": self.bucket, "Key": self._name(key), **more},
+                ExpiresIn=self.options.url_lifetime_s,
+            )
 
     def _name(self, key: str) -> str:
         return self._prefix + check_key(key)
@@ -190,9 +208,19 @@ class S3Storage:
             return self._write(key, body, new=new)
 
     def _write(self, key: str, body: Body, *, new: bool) -> bool:
-        writer = Writer(self._client, self.bucket, self._name(key), self.options.part_bytes)
+        writer = self._writer(key)
         with self._errors(key):
             return writer.write_new(body) if new else writer.write(body)
+
+    def _writer(self, key: str) -> Writer:
+        return Writer(self._client, self.bucket, self._name(key), self.options.part_bytes)
+
+    def _reader(self, key: str) -> Reader:
+        return Reader(self._client, self.bucket, self._name(key), self.options.attempts)
+
+    def _read(self, key: str, start: int, length: int, etag: str | None = None) -> bytes:
+        with self._errors(key):
+            return self._reader(key).read(start, length, etag)
 
     def _pages(self, prefix: str) -> Iterator[builtins.list[str]]:
         """Yield the full names that start with `prefix`, sorted, up to a thousand at once."""
@@ -202,33 +230,3 @@ class S3Storage:
                 names = [entry["Key"] for entry in page.get("Contents", [])]
                 if names:
                     yield names
-
-    def _abort_if_idle(self, name: str, upload_id: str, latest: datetime) -> bool:
-        parts = self._client.get_paginator("list_parts")
-        try:
-            for page in parts.paginate(Bucket=self.bucket, Key=name, UploadId=upload_id):
-                if any(part["LastModified"] >= latest for part in page.get("Parts", [])):
-                    return False
-            self._client.abort_multipart_upload(Bucket=self.bucket, Key=name, UploadId=upload_id)
-        except ClientError as exc:
-            if code_of(exc) != "NoSuchUpload":  # its writer lives, and has just ended it
-                raise
-            return False
-        return True
-
-
-def _make_client(options: S3Options, endpoint: str | None) -> S3Client:
-    # A session of its own: the SDK's default session must not be used by several threads.
-    return boto3.session.Session().client(
-        "s3",
-        endpoint_url=endpoint or options.endpoint,
-        region_name=options.region,
-        config=Config(
-            signature_version="s3v4",
-            retries={"mode": "standard", "total_max_attempts": options.attempts},
-            connect_timeout=options.connect_timeout_s,
-            read_timeout=options.read_timeout_s,
-            tcp_keepalive=True,
-            max_pool_connections=_CONNECTIONS,
-        ),
-    )

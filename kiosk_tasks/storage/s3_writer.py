@@ -18,13 +18,15 @@ if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
     from types_boto3_s3.type_defs import CompletedPartTypeDef
 
-__all__ = ["PARTS_AT_ONCE", "Body", "Writer"]
+__all__ = ["CONFLICT_TRIES", "MAX_PARTS", "PARTS_AT_ONCE", "Body", "Writer"]
 
 PARTS_AT_ONCE = 4
 """Of one object; memory stays under this many parts."""
 
-_MAX_PARTS = 10_000
-_CONFLICT_TRIES = 5
+MAX_PARTS = 10_000
+"""Of one object; S3's own limit."""
+
+CONFLICT_TRIES = 5
 _WRITE_ID = "kiosk-write"
 
 
@@ -61,8 +63,30 @@ class Writer:
         """
         return self._settle(body, {"IfNoneMatch": "*"})
 
+    def is_there(self, write_id: str) -> bool:
+        """Tell whether the object is the one that was written under that id."""
+        try:
+            found = self.client.head_object(**self.place())
+        except ClientError as exc:
+            if code_of(exc) == "404":
+                return False
+            raise
+        return found["Metadata"].get(_WRITE_ID) == write_id
+
+    def place(self) -> dict[str, Any]:
+        """Return what names the object in every request."""
+        return {"Bucket": self.bucket, "Key": self.name}
+
+    def description(self, write_id: str) -> dict[str, Any]:
+        """Return what is kept beside the object's bytes."""
+        kind, encoding = mimetypes.guess_type(self.name)
+        return {
+            "ContentType": kind if kind and not encoding else "application/octet-stream",
+            "Metadata": {_WRITE_ID: write_id},
+        }
+
     def _settle(
-        self, body: Body, condition: dict[str, Any], *, tries: int = _CONFLICT_TRIES
+        self, body: Body, condition: dict[str, Any], *, tries: int = CONFLICT_TRIES
     ) -> bool:
         write_id = uuid4().hex
         try:
@@ -70,7 +94,7 @@ class Writer:
         except ClientError as exc:
             code = code_of(exc)
             # The SDK asks again when an answer is lost; then the object there may be ours.
-            if code in ("PreconditionFailed", "NoSuchUpload") and self._is_there(write_id):
+            if code in ("PreconditionFailed", "NoSuchUpload") and self.is_there(write_id):
                 return True
             if code == "PreconditionFailed" and condition:
                 return False
@@ -84,18 +108,16 @@ class Writer:
             self._send_parts(body, write_id, condition)
             return
         self.client.put_object(
-            **self._place(),
-            **self._description(write_id),
+            **self.place(),
+            **self.description(write_id),
             **condition,
             Body=body.read(0, body.size),
         )
 
     def _send_parts(self, body: Body, write_id: str, condition: dict[str, Any]) -> None:
-        started = self.client.create_multipart_upload(
-            **self._place(), **self._description(write_id)
-        )
-        upload: dict[str, Any] = {**self._place(), "UploadId": started["UploadId"]}
-        part_bytes = max(self.part_bytes, -(-body.size // _MAX_PARTS))
+        started = self.client.create_multipart_upload(**self.place(), **self.description(write_id))
+        upload: dict[str, Any] = {**self.place(), "UploadId": started["UploadId"]}
+        part_bytes = max(self.part_bytes, -(-body.size // MAX_PARTS))
 
         def send(number: int) -> CompletedPartTypeDef:
             data = body.read((number - 1) * part_bytes, part_bytes)
@@ -115,22 +137,3 @@ class Writer:
         # What cannot be aborted now is removed with other remains later.
         with suppress(ClientError, BotoCoreError):
             self.client.abort_multipart_upload(**upload)
-
-    def _is_there(self, write_id: str) -> bool:
-        try:
-            found = self.client.head_object(**self._place())
-        except ClientError as exc:
-            if code_of(exc) == "404":
-                return False
-            raise
-        return found["Metadata"].get(_WRITE_ID) == write_id
-
-    def _place(self) -> dict[str, Any]:
-        return {"Bucket": self.bucket, "Key": self.name}
-
-    def _description(self, write_id: str) -> dict[str, Any]:
-        kind, encoding = mimetypes.guess_type(self.name)
-        return {
-            "ContentType": kind if kind and not encoding else "application/octet-stream",
-            "Metadata": {_WRITE_ID: write_id},
-        }

@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -19,12 +20,16 @@ from kiosk_tasks.errors import (
     StorageDenied,
     StorageFull,
     StorageUnavailable,
+    UnsupportedByBucket,
 )
 from kiosk_tasks.ports import Storage
 from kiosk_tasks.storage import from_url
 from kiosk_tasks.storage.local import LocalStorage
 from kiosk_tasks.storage.memory import MemoryStorage
 from tests.s3_server import bucket_url, s3_server
+
+STREAM_PART = 5 * 2**20
+"""The least that S3 takes."""
 
 ESCAPES = [
     "",
@@ -76,7 +81,11 @@ def bucket(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
         monkeypatch.chdir(tmp_path)
         return LocalStorage(Path("bucket"))
     prefix = "" if request.param == "s3" else "a/prefix µ+"
-    return from_url(bucket_url(request.getfixturevalue("s3"), monkeypatch, prefix=prefix))
+    return from_url(
+        bucket_url(
+            request.getfixturevalue("s3"), monkeypatch, prefix=prefix, part_bytes=STREAM_PART
+        )
+    )
 
 
 def test_put_then_get(bucket: Storage) -> None:
@@ -136,6 +145,83 @@ def test_upload_then_download(bucket: Storage, tmp_path: Path) -> None:
     target = tmp_path / "target"
     bucket.download("deep/er/key µ.tif", target)
     assert target.read_bytes() == source.read_bytes()
+
+
+@pytest.mark.parametrize("size", [0, 1, STREAM_PART, STREAM_PART + 1, 2 * STREAM_PART + 7])
+def test_write_then_open(bucket: Storage, size: int) -> None:
+    whole = (bytes(range(251)) * (size // 251 + 1))[:size]
+    step = 700_001  # no part is made of whole chunks
+    bucket.put("a/key", b"old")
+    bucket.write("a/key", (whole[at : at + step] for at in range(0, size, step)))
+    assert bucket.get("a/key") == whole
+    chunks = list(bucket.open("a/key"))
+    assert b"".join(chunks) == whole
+    assert all(chunks)
+    assert max(map(len, chunks), default=0) <= STREAM_PART
+    assert bucket.remove_partials(-60) == 0
+
+
+class ClientGone(OSError):
+    """What a web server raises when a browser is closed; an OSError, as a bucket's own may be."""
+
+
+@pytest.mark.parametrize("before", [0, 3, STREAM_PART + 3])
+def test_chunks_that_break_off_leave_nothing(bucket: Storage, before: int) -> None:
+    def chunks() -> Iterator[bytes]:
+        yield b"x" * before
+        raise ClientGone("the browser was closed")
+
+    bucket.put("old", b"old")
+    for key in ("new", "old"):
+        with pytest.raises(ClientGone, match="browser"):
+            bucket.write(key, chunks())
+    assert list(bucket.list()) == ["old"]
+    assert bucket.get("old") == b"old"
+    assert bucket.remove_partials(-60) == 0
+
+
+def test_object_is_not_there_before_the_last_chunk(bucket: Storage) -> None:
+    seen: list[list[str]] = []
+
+    def chunks() -> Iterator[bytes]:
+        for _ in range(3):
+            yield b"x" * STREAM_PART
+            seen.append(list(bucket.list()))
+
+    bucket.write("key", chunks())
+    assert seen == [[]] * 3
+    assert bucket.size("key") == 3 * STREAM_PART
+
+
+def test_open_is_read_as_it_is_drawn(bucket: Storage) -> None:
+    bucket.put("key", b"x" * (3 * STREAM_PART))
+    chunks = bucket.open("key")
+    assert set(next(chunks)) == set(b"x")
+    bucket.put("key", b"y" * (3 * STREAM_PART))
+    rest = b""
+    with suppress(StorageUnavailable):  # it may say so, but not mix the two
+        for chunk in chunks:
+            rest += chunk
+    assert set(rest) <= set(b"x")
+
+
+def test_read_range(bucket: Storage) -> None:
+    bucket.put("key", b"0123456789")
+    bucket.put("empty", b"")
+    wanted = [(0, 3), (3, 4), (9, 1), (8, 100), (10, 5), (11, 1), (0, 10), (4, 0)]
+    for start, length in wanted:
+        assert bucket.read_range("key", start, length) == b"0123456789"[start : start + length]
+    assert bucket.read_range("empty", 0, 5) == b""
+    assert bucket.read_range("key", 2, 2**40) == b"23456789"
+
+
+def test_missing_object_is_told_before_the_first_chunk(bucket: Storage) -> None:
+    bucket.put("folder/key", b"")
+    for key in ("gone", "folder"):
+        with pytest.raises(MissingObject, match=key):
+            bucket.open(key)
+        with pytest.raises(MissingObject, match=key):
+            bucket.read_range(key, 0, 1)
 
 
 def test_odd_names_are_names(bucket: Storage) -> None:
@@ -222,10 +308,14 @@ def test_keys_that_leave_the_bucket_are_refused(bucket: Storage, tmp_path: Path)
         lambda key: bucket.upload(key, file),
         lambda key: bucket.put_new(key, b"x"),
         lambda key: bucket.upload_new(key, file),
+        lambda key: bucket.write(key, [b"x"]),
         lambda key: bucket.download(key, tmp_path / "target"),
+        bucket.open,
+        lambda key: bucket.read_range(key, 0, 1),
         bucket.exists,
         bucket.delete,
         bucket.url,
+        bucket.upload_url,
     ]
     for key in ESCAPES:
         for call in calls:
@@ -251,6 +341,33 @@ def test_url(bucket: Storage) -> None:
     with urlopen(url) as answer:  # noqa: S310  # file: is one of the schemes
         assert answer.read() == b"content"
         assert answer.headers["Content-Type"] == "image/tiff"
+
+
+def test_url_tells_the_browser_a_name(bucket: Storage) -> None:
+    bucket.put("a/key.zip", b"content")
+    url = bucket.url("a/key.zip", name='cells of "Größe 3µ".zip')
+    if url.startswith(("memory:", "file:")):
+        return
+    with urlopen(url) as answer:  # noqa: S310  # http only
+        assert answer.read() == b"content"
+        assert answer.headers["Content-Type"] == "application/zip"
+        assert answer.headers["Content-Disposition"] == (
+            'attachment; filename="cells of _Gr__e 3__.zip"; '
+            "filename*=UTF-8''cells%20of%20%22Gr%C3%B6%C3%9Fe%203%C2%B5%22.zip"
+        )
+
+
+def test_upload_url(bucket: Storage) -> None:
+    if isinstance(bucket, LocalStorage | MemoryStorage):
+        with pytest.raises(UnsupportedByBucket, match="a/new µ"):
+            bucket.upload_url("a/new µ+.tif")
+        return
+    link = bucket.upload_url("a/new µ+.tif")
+    kind = {"Content-Type": "image/tiff"}
+    put = Request(link, b"sent", kind, method="PUT")  # noqa: S310  # http only
+    with urlopen(put) as answer:  # noqa: S310  # http only
+        assert answer.status == 200
+    assert bucket.get("a/new µ+.tif") == b"sent"
 
 
 def _fail_after_some(kind: OSError) -> Callable[..., Any]:
