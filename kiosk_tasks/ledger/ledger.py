@@ -168,6 +168,11 @@ class Ledger:
         )
         return Ending(answer == "written", parent)
 
+    def expire(self, job_id: str, seconds: int) -> None:
+        """Forget an ended job after so many seconds, at most as late as any other."""
+        with mapped_broker_errors():
+            self._redis.expire(self._key(job_id), max(0, min(seconds, self.expires_s)))
+
     def record(self, job_id: str) -> Record:
         """Return the job's record; raises UnknownJob if there is none."""
         with mapped_broker_errors():

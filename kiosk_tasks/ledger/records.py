@@ -10,9 +10,16 @@ from typing import Any
 
 from kiosk_tasks.job import Job, Status
 
-__all__ = ["Claim", "Record", "new_fields", "now", "time_field"]
+__all__ = ["OF_CHILDREN", "OF_PARENTS", "Claim", "Record", "new_fields", "now", "time_field"]
 
 _OLD_TIME_FIELDS = {"predict": "prediction_time"}
+OF_PARENTS = {"unpack": "children_upload_time", "pack_results": "cleanup_time"}
+"""Under which name older clients read the seconds of an archive's stages, beside their own."""
+OF_CHILDREN = (
+    *("download_time", "prediction_time", "postprocess_time", "upload_time"),
+    *("predict_retries", "dim_order"),
+)
+"""Fields of a job that are lists in the record of an archive, an entry for each child."""
 
 
 def time_field(stage: str) -> str:
@@ -65,10 +72,13 @@ class Record:
     def seconds(self) -> dict[str, float]:
         """Seconds of each stage that is done, by the stage's name."""
         stage_of = {field: stage for stage, field in _OLD_TIME_FIELDS.items()}
+        others = {"total_time", *OF_PARENTS.values()}
+        if self.fields.get("job_type", "").endswith("-zip"):
+            others.update(OF_CHILDREN)
         return {
             stage_of.get(name, name.removesuffix("_time")): float(value)
             for name, value in self.fields.items()
-            if name.endswith("_time") and name != "total_time"
+            if name.endswith("_time") and name not in others
         }
 
 

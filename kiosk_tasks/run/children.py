@@ -11,6 +11,7 @@ from kiosk_tasks.fan_out import Child, Gathered, Outcome, child_id
 from kiosk_tasks.job import Status, new_job
 from kiosk_tasks.jobs import find
 from kiosk_tasks.ledger import Ledger, Record
+from kiosk_tasks.ledger.old_fields import of_children
 from kiosk_tasks.run.messages import planned, submit
 
 __all__ = ["gather", "submit_children"]
@@ -46,15 +47,23 @@ def submit_children(
     return {"total_jobs": str(len(ids)), **_listed("children", ids)}
 
 
-def gather(ledger: Ledger, parent: str, keep: Any) -> tuple[Gathered, dict[str, str]]:
-    """Return what became of a job's children, in their order, and what its record says of them."""
+def gather(
+    ledger: Ledger, parent: str, keep: Any, *, archive: bool = False
+) -> tuple[Gathered, dict[str, str]]:
+    """Return what became of a job's children, in their order, and what its record says of them.
+
+    archive: whether they are files of one, of each of which older clients read more.
+    """
     ids = ledger.children(parent)
-    outcomes: list[Outcome] = []
+    outcomes, done = list[Outcome](), list[Record]()
     for start in range(0, len(ids), _BATCH):
         batch = ids[start : start + _BATCH]
         found = {record.id: record for record in ledger.records(batch)}
         outcomes += [_outcome(child, found.get(child)) for child in batch]
+        if archive and len(ids) <= _MOST_LISTED:
+            done += [record for record in found.values() if record.status is Status.DONE]
     told = {
+        **of_children(done),
         **_listed("children:done", [o.id for o in outcomes if o.ok]),
         **_listed("children:failed", [o.id for o in outcomes if not o.ok]),
     }

@@ -11,10 +11,12 @@ from celery import Task
 from celery.exceptions import Ignore, Reject
 from celery.states import SUCCESS
 
+from kiosk_tasks.archive_jobs import ARCHIVE_END
 from kiosk_tasks.errors import BrokerUnavailable, Cancelled, ClaimLost, KioskError
 from kiosk_tasks.fan_out import FanOut
 from kiosk_tasks.job import Job, JobType, Status, new_job
 from kiosk_tasks.ledger import Claim, LedgerReporter
+from kiosk_tasks.ledger.old_fields import at_the_end
 from kiosk_tasks.ledger.records import Record
 from kiosk_tasks.redis_clients import BrokerRefuses
 from kiosk_tasks.run.children import gather, submit_children
@@ -115,7 +117,8 @@ def _stages(
         check_job(job_type.steps, ctx)
     value = outside.workspace.get(artifact) if artifact else None
     if link.start and job_type.steps[link.start - 1].fans_out and _has_children(claim.record):
-        value, counts = gather(outside.ledger, claim.job_id, value)
+        archive = job_type.name.endswith(ARCHIVE_END)
+        value, counts = gather(outside.ledger, claim.job_id, value, archive=archive)
         report.put(counts)
     value = run_stages(job_type.steps[link.start : link.stop], value, ctx)
     more = None if isinstance(value, FanOut) else next_here(job_type, link)
@@ -175,7 +178,8 @@ def _end_well(
 ) -> dict[str, str]:
     began = datetime.fromisoformat(claim.record.fields["started_at"])
     seconds = (datetime.now(UTC) - began).total_seconds()
-    fields = {**report.unwritten(), **value, "progress": "100", "total_time": f"{seconds:.4f}"}
+    fields = {**at_the_end(claim.record, report.notes()), **report.unwritten(), **value}
+    fields |= {"progress": "100", "total_time": f"{seconds:.4f}"}
     if not finish(task.app, outside.ledger, claim.job_id, Status.DONE, fields, claim=claim):
         raise ClaimLost(f"another run has taken over job {claim.job_id}, or it has ended.")
     if task.request.id != claim.job_id:  # the message was to end before: its id is not the job's

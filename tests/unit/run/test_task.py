@@ -334,7 +334,7 @@ def test_what_a_fan_out_was_made_of_goes_with_its_parent(family: Setting) -> Non
 def test_a_gathering_that_is_tried_again_finds_its_children(
     family: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def away(*_args: Any) -> None:
+    def away(*_args: Any, **_more: Any) -> None:
         raise StorageUnavailable("the bucket is away.")
 
     artifact = family.outside.ledger.record(family.job.id).fields["artifact"]

@@ -1,0 +1,33 @@
+"""Fields of a record that only the old Kiosk's clients read, made of others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from kiosk_tasks.ledger.records import OF_CHILDREN, OF_PARENTS, Record
+
+__all__ = ["at_the_end", "of_children"]
+
+
+def at_the_end(record: Record, notes: Mapping[str, Any]) -> dict[str, str]:
+    """Return what such a client reads of a job that is done.
+
+    record: as it was when the last run began. notes: all facts of the job, and its seconds.
+    """
+    told = {"predict_retries": str(record.retries)}
+    axes = (notes.get("image") or {}).get("axes")
+    if axes:
+        told["dim_order"] = str(axes)
+    seconds = notes.get("seconds", {})
+    told |= {field: f"{seconds[s]:.4f}" for s, field in OF_PARENTS.items() if s in seconds}
+    return {name: value for name, value in told.items() if name not in record.fields}
+
+
+def of_children(done: Iterable[Record]) -> dict[str, str]:
+    """Return the lists that such a client reads of an archive: a value for each child that is done.
+
+    done: the children's records, in order.
+    """
+    rows = [record.fields for record in done]
+    return {name: ",".join(row.get(name, "") for row in rows) for name in OF_CHILDREN if rows}
