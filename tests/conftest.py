@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import numpy as np
@@ -19,6 +19,9 @@ import pytest
 import redis
 
 from tests.processes import child
+
+if TYPE_CHECKING:
+    from tests.kiosk_up import Kiosk
 
 _OLD_NAMES = (
     *("STORAGE_BUCKET", "TF_MAX_BATCH_SIZE", "GRPC_TIMEOUT", "CELERY_CONFIG_MODULE", "MAX_RETRY"),
@@ -121,6 +124,15 @@ class place_on:  # noqa: N801  # used as a function
         if keys:
             self._place.client.delete(*keys)
         self._place.client.close()
+
+
+@pytest.fixture(scope="session")
+def kiosk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kiosk]:
+    """`kiosk up` with its web service, one for all tests of the session."""
+    from tests.kiosk_up import kiosk_up
+
+    with kiosk_up(tmp_path_factory.mktemp("kiosk")) as running:
+        yield running
 
 
 @pytest.fixture

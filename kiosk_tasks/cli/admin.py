@@ -15,7 +15,7 @@ from rich.table import Table
 from kiosk_tasks import service
 from kiosk_tasks.cli.doctor import examine
 from kiosk_tasks.cli.images import find_images
-from kiosk_tasks.cli.stack import embedded_stack
+from kiosk_tasks.cli.stack import FROM_SETTINGS, embedded_stack
 from kiosk_tasks.job import JobType
 from kiosk_tasks.ledger import Record
 from kiosk_tasks.redaction import hide, redact_logs
@@ -58,14 +58,30 @@ def up(
         int, typer.Option("--workers", "-j", min=1, help="Jobs that run at once.")
     ] = os.cpu_count() or 1,
     flower: Annotated[bool, typer.Option(help="Start the dashboard.")] = True,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=65535,
+            help="Port of the web service; 0 takes a free one.",
+            show_default="KIOSK_WEB_PORT, else 8000 or a free one",
+        ),
+    ] = None,
 ) -> None:
-    """Start broker, model server, worker and Flower here; Ctrl-C stops them."""
+    """Start broker, model server, worker, web service and Flower here; Ctrl-C stops them."""
     console, home = Console(stderr=True), default_home()
-    with embedded_stack(home, concurrency=workers, flower=flower, console=console) as stack:
+    web_port = FROM_SETTINGS if port is None else port
+    with embedded_stack(
+        home, concurrency=workers, flower=flower, console=console, web_port=web_port
+    ) as stack:
         for name, value in stack.values.items():
             shown = value if name == "KIOSK_FLOWER_URL" else hide(value)  # a browser needs it
             console.print(f"{name}={shown}", highlight=False, soft_wrap=True)
-        console.print("ready; Ctrl-C stops it", highlight=False)
+        console.print(
+            f"ready at {stack.values['KIOSK_URL']}; Ctrl-C stops it",
+            highlight=False,
+            soft_wrap=True,
+        )
         stack.wait()
 
 

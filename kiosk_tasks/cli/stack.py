@@ -14,17 +14,26 @@ from kiosk_tasks.jobs import task_types
 from kiosk_tasks.run.links import queue_names
 from kiosk_tasks.settings import Settings
 from kiosk_tasks.stack import Stack, State
+from kiosk_tasks.stack.web import check_web
 from kiosk_tasks.wiring import model_folders
 
-__all__ = ["embedded_stack"]
+__all__ = ["FROM_SETTINGS", "embedded_stack"]
+
+FROM_SETTINGS = -1
 
 
 @contextmanager
 def embedded_stack(
-    home: Path, *, concurrency: int, flower: bool, console: Console
+    home: Path, *, concurrency: int, flower: bool, console: Console, web_port: int | None = None
 ) -> Iterator[Stack]:
-    """Start a stack in a folder, say so, and point this process at it while it runs."""
+    """Start a stack in a folder, say so, and point this process at it while it runs.
+
+    web_port: of the web service, 0 for a free one; FROM_SETTINGS for theirs, or a free
+        one where they name none and 8000 is taken; None for no web service.
+    """
     settings = Settings.load()
+    if web_port is not None:
+        check_web(settings.web_address, tokens=bool(settings.users) or settings.web_open)
     start = time.perf_counter()
 
     def say(part: str, state: State) -> None:
@@ -40,6 +49,9 @@ def embedded_stack(
         flower=flower,
         flower_address=settings.flower_address,
         flower_auth=settings.flower_auth.get_secret_value() if settings.flower_auth else None,
+        web_port=settings.web_port if web_port == FROM_SETTINGS else web_port,
+        web_port_fixed=web_port != FROM_SETTINGS or "web_port" in settings.model_fields_set,
+        web_address=settings.web_address,
         bucket=settings.bucket or None,
         on_event=say,
     )

@@ -1,4 +1,4 @@
-"""The embedded stack: broker, model server, worker and Flower in one command, without Docker.
+"""The embedded stack: broker, model server, worker, web and Flower in one command, without Docker.
 
 stack.py        Stack: the whole of it, a context manager
 parts.py        what each part is run with, and when it is ready
@@ -8,6 +8,8 @@ process.py      one part's process
 watchdog.py     ends everything when this process is killed; guard.py is its other side
 home.py         the folder, its lock, and the `stack.env` by which others find the stack
 flower.py       Flower, its password and its address
+valkey.py       the broker's program and its configuration
+web.py          the web service, its address and its links
 sockets.py      loopback ports known before their listener has started
 signals.py      Ctrl-C, SIGTERM and SIGHUP as an orderly stop
 errors.py       what can go wrong
@@ -20,8 +22,10 @@ from kiosk_tasks.stack.errors import (
     MissingBroker,
     MissingFolder,
     OpenFlower,
+    OpenWeb,
     PartDied,
     PartNotReady,
+    PortTaken,
     StackError,
 )
 from kiosk_tasks.stack.home import running
@@ -34,9 +38,11 @@ __all__ = [
     "MissingBroker",
     "MissingFolder",
     "OpenFlower",
+    "OpenWeb",
     "Part",
     "PartDied",
     "PartNotReady",
+    "PortTaken",
     "Stack",
     "StackError",
     "State",

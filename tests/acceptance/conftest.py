@@ -6,20 +6,17 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
-from kiosk_tasks.stack import running
-from tests.conftest import wait_for
+from tests.kiosk_up import QUICK, Kiosk
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 _COMMAND_LIMIT_S = 180
-_STOP_LIMIT_S = 60
 
 
 @dataclass(frozen=True)
@@ -64,28 +61,9 @@ def command(*arguments: str) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
-    """`kiosk up`, for all tests of the session."""
-    folder = tmp_path_factory.mktemp("up")
-    models = folder / "models"  # tests put their own there, under names of their own
-    models.mkdir()
-    quick = {"KIOSK_MODEL_WAIT": "5", "KIOSK_MAX_RETRIES": "1"}
-    shell = Shell(folder / "home", {**quick, "KIOSK_MODELS_DIR": str(models)})
-    process = shell.start("up", "--no-flower", "--workers", "1", log=folder / "log")
-    try:
-        wait_for(
-            lambda: running(shell.home) or process.poll() is not None,
-            limit_s=120,
-            what=f"kiosk up, see {folder / 'log'}",
-        )
-        assert process.poll() is None, (folder / "log").read_text()
-        yield shell
-        children = psutil.Process(process.pid).children(recursive=True)
-        process.terminate()
-        process.wait(_STOP_LIMIT_S)
-        assert psutil.wait_procs(children, timeout=10)[1] == []
-    finally:
-        process.kill()
+def up(kiosk: Kiosk) -> Shell:
+    """`kiosk up`, for all tests of the session, and commands beside it."""
+    return Shell(kiosk.home, {**QUICK, "KIOSK_MODELS_DIR": str(kiosk.models)})
 
 
 @pytest.fixture

@@ -102,7 +102,7 @@ def test_missing_broker_says_how_to_install_it(plan: Plan, monkeypatch: pytest.M
     def refuse(name: str) -> None:
         raise ImportError(name)
 
-    monkeypatch.setattr("kiosk_tasks.stack.parts.import_module", refuse)
+    monkeypatch.setattr("kiosk_tasks.stack.valkey.import_module", refuse)
     with pytest.raises(MissingBroker, match="pip install"):
         broker_part(plan)
 

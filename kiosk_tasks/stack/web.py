@@ -1,0 +1,69 @@
+"""The web service as a part: where it listens, and what links to results are signed with."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from kiosk_tasks.settings import is_loopback
+from kiosk_tasks.stack.errors import OpenWeb
+from kiosk_tasks.stack.flower import reachable
+from kiosk_tasks.stack.probes import Probe, port_answers
+from kiosk_tasks.stack.sockets import HOST, Reservation
+
+__all__ = ["WebPlan", "check_web", "web_argv", "web_ready", "web_url", "web_values"]
+
+
+@dataclass(frozen=True)
+class WebPlan:
+    """Where the web service listens.
+
+    secret: signs links to results, where the environment has none; made for this start.
+    """
+
+    port: Reservation
+    address: str = HOST
+    secret: str = field(default="", repr=False)
+
+
+def check_web(address: str, *, tokens: bool) -> None:
+    """Raise OpenWeb if everyone on the network could use the service.
+
+    tokens: whether it asks for them, or the operator wants it open.
+    """
+    if not tokens and not is_loopback(address):
+        raise OpenWeb(
+            f"The web service at {address or 'every address'} would be open to the network. "
+            "Set KIOSK_API_TOKENS=user:token, or leave KIOSK_WEB_ADDRESS at 127.0.0.1; "
+            "KIOSK_WEB_OPEN=true if that is what you want."
+        )
+
+
+def web_argv(web: WebPlan) -> tuple[str, ...]:
+    """Return the command line."""
+    kiosk = (sys.executable, "-m", "kiosk_tasks")
+    return (*kiosk, "web", "--address", web.address, "--port", str(web.port.port))
+
+
+def web_url(address: str, port: int) -> str:
+    """Return the URL that opens the page on this machine."""
+    host = reachable(address)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def web_ready(web: WebPlan) -> Probe:
+    """Tell whether the service answers."""
+    return port_answers(web.port.port)
+
+
+def web_values(web: WebPlan, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what the parts and `stack.env` are told of the service.
+
+    Workers sign links with it. What the environment says goes first; a service that others on the
+    network reach has no public name unless it is told one.
+    """
+    url = web_url(web.address, web.port.port)
+    values = {"KIOSK_URL": url, "KIOSK_LINK_SECRET": environ.get("KIOSK_LINK_SECRET") or web.secret}
+    public = environ.get("KIOSK_PUBLIC_URL") or (url if is_loopback(web.address) else "")
+    return values | ({"KIOSK_PUBLIC_URL": public} if public else {})
