@@ -7,7 +7,6 @@ object goes up in parts and is there once all are.
 from __future__ import annotations
 
 import builtins
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -27,8 +26,8 @@ from kiosk_tasks.storage.s3_options import S3Options, parse_s3_url
 from kiosk_tasks.storage.s3_parts import PartsUpload
 from kiosk_tasks.storage.s3_reader import Reader
 from kiosk_tasks.storage.s3_remains import abort_idle
-from kiosk_tasks.storage.s3_writer import PARTS_AT_ONCE, Body, Writer
-from kiosk_tasks.storage.streams import attachment, in_parts
+from kiosk_tasks.storage.s3_writer import PARTS_AT_ONCE, Writer
+from kiosk_tasks.storage.streams import Body, attachment, in_parts
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -202,9 +201,7 @@ class S3Storage:
 
     def _upload(self, key: str, source: Path, *, new: bool) -> bool:
         check_key(key)
-        with source.open("rb") as file:
-            number = file.fileno()
-            body = Body(os.fstat(number).st_size, lambda at, length: os.pread(number, length, at))
+        with Body.of_file(source) as body:
             return self._write(key, body, new=new)
 
     def _write(self, key: str, body: Body, *, new: bool) -> bool:

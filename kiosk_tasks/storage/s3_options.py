@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, fields
-from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
 
 from kiosk_tasks.errors import InvalidParameter
 from kiosk_tasks.storage import check_key
+from kiosk_tasks.storage.url_options import check_endpoint, options_of
 
 __all__ = ["S3Options", "parse_s3_url"]
 
@@ -33,7 +33,7 @@ class S3Options:
     def __post_init__(self) -> None:
         """Refuse what S3 would refuse later, in the middle of a job."""
         for name in ("endpoint", "public_endpoint"):
-            _check_endpoint(name, getattr(self, name))
+            check_endpoint(name, getattr(self, name))
         if not 0 < self.url_lifetime_s <= _MAX_URL_LIFETIME_S:
             raise InvalidParameter(
                 f"url_lifetime_s is {self.url_lifetime_s}; S3 signs links for 1 to "
@@ -58,33 +58,4 @@ def parse_s3_url(url: str) -> tuple[str, str, S3Options]:
             f"credentials by AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or a role."
         )
     prefix = unquote(parts.path).strip("/")
-    return parts.netloc, check_key(prefix) if prefix else "", _options(parts.query)
-
-
-def _options(query: str) -> S3Options:
-    known = {field.name: field.type for field in fields(S3Options)}
-    given: dict[str, Any] = {}
-    for name, text in parse_qsl(query, keep_blank_values=True):
-        if name not in known:
-            raise InvalidParameter(
-                f"a bucket has no option {name!r}; there are {', '.join(known)}."
-            )
-        given[name] = _value(name, str(known[name]), text)
-    return S3Options(**given)
-
-
-def _value(name: str, kind: str, text: str) -> str | int | float:
-    try:
-        if kind == "int":
-            return int(text)
-        return float(text) if kind == "float" else text
-    except ValueError as exc:
-        raise InvalidParameter(f"{name} of the bucket must be a number, not {text!r}.") from exc
-
-
-def _check_endpoint(name: str, url: str | None) -> None:
-    if url is None:
-        return
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
-        raise InvalidParameter(f"{name} must be an http(s)://host:port URL without credentials.")
+    return parts.netloc, check_key(prefix) if prefix else "", options_of(parts.query, S3Options)

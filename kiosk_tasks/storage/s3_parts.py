@@ -10,7 +10,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from kiosk_tasks.errors import FileTooLarge
 from kiosk_tasks.storage.s3_errors import CONFLICTS, code_of
-from kiosk_tasks.storage.s3_writer import CONFLICT_TRIES, MAX_PARTS, Body, Writer
+from kiosk_tasks.storage.s3_writer import CONFLICT_TRIES, MAX_PARTS, Writer
+from kiosk_tasks.storage.streams import Body
 
 if TYPE_CHECKING:
     from types_boto3_s3.type_defs import CompletedPartTypeDef

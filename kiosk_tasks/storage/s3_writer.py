@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import mimetypes
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -13,12 +11,13 @@ from uuid import uuid4
 from botocore.exceptions import BotoCoreError, ClientError
 
 from kiosk_tasks.storage.s3_errors import CONFLICTS, code_of
+from kiosk_tasks.storage.streams import Body, media_type
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
     from types_boto3_s3.type_defs import CompletedPartTypeDef
 
-__all__ = ["CONFLICT_TRIES", "MAX_PARTS", "PARTS_AT_ONCE", "Body", "Writer"]
+__all__ = ["CONFLICT_TRIES", "MAX_PARTS", "PARTS_AT_ONCE", "Writer"]
 
 PARTS_AT_ONCE = 4
 """Of one object; memory stays under this many parts."""
@@ -28,19 +27,6 @@ MAX_PARTS = 10_000
 
 CONFLICT_TRIES = 5
 _WRITE_ID = "kiosk-write"
-
-
-@dataclass(frozen=True)
-class Body:
-    """What is to be written: its size in bytes, and bytes by offset and length."""
-
-    size: int
-    read: Callable[[int, int], bytes]
-
-    @classmethod
-    def of(cls, data: bytes) -> Body:
-        """Return the body that is these bytes."""
-        return cls(len(data), lambda at, length: bytes(memoryview(data)[at : at + length]))
 
 
 @dataclass(frozen=True)
@@ -79,9 +65,8 @@ class Writer:
 
     def description(self, write_id: str) -> dict[str, Any]:
         """Return what is kept beside the object's bytes."""
-        kind, encoding = mimetypes.guess_type(self.name)
         return {
-            "ContentType": kind if kind and not encoding else "application/octet-stream",
+            "ContentType": media_type(self.name),
             "Metadata": {_WRITE_ID: write_id},
         }
 
