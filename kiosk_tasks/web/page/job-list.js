@@ -1,0 +1,250 @@
+// The list of jobs: uploads first, then jobs, newest first. Rows are made once and changed in place.
+
+import { sentence } from "./api.js";
+import { announce, button, h, icon, setText } from "./dom.js";
+import { jobs } from "./live.js";
+import { uploads } from "./uploads.js";
+import { duration, elapsed, isArchive, statusOf, unitsOf, when } from "./words.js";
+
+const rows = new Map(); // by id of a job
+const open = new Set(); // rows whose clock runs
+let due = 0;
+let list;
+let sending;
+let older;
+let empty;
+
+/** Keep the list up to date from now on. */
+export function startList() {
+  list = document.getElementById("jobs");
+  sending = document.getElementById("sending");
+  older = document.getElementById("older");
+  empty = document.getElementById("no-jobs");
+  jobs.addEventListener("list", orderSoon);
+  jobs.addEventListener("job", ({ detail }) => changed(detail.job, detail.was));
+  uploads.addEventListener("change", ({ detail }) => showUpload(detail));
+  uploads.all.forEach(showUpload);
+  older.addEventListener("click", showOlder);
+  setInterval(() => open.forEach((row) => row.tick()), 1000);
+}
+
+async function showOlder() {
+  older.disabled = true;
+  try {
+    await jobs.more();
+  } catch (error) {
+    announce(sentence(error));
+  }
+  older.disabled = false;
+}
+
+function orderSoon() {
+  due ||= requestAnimationFrame(() => {
+    due = 0;
+    order();
+  });
+}
+
+/** Put the rows in order; those in place are not touched, so that focus stays where it is. */
+function order() {
+  let before = list.firstElementChild;
+  for (const job of jobs.ordered) {
+    const { element } = rowOf(job);
+    if (element === before) before = before.nextElementSibling;
+    else list.insertBefore(element, before);
+  }
+  older.hidden = !jobs.next;
+  showEmpty();
+}
+
+function showEmpty() {
+  empty.hidden = !jobs.loaded || jobs.byId.size > 0 || uploads.all.length > 0;
+}
+
+function changed(job, was) {
+  rowOf(job).show(job);
+  if (was && job.ended && !was.ended) {
+    announce(`${job.name}: ${statusOf(job)[0]}. ${job.reason ?? ""}`);
+  }
+}
+
+function rowOf(job) {
+  if (!rows.has(job.id)) rows.set(job.id, new Row(job));
+  return rows.get(job.id);
+}
+
+/** Return the words for a job's type: its title is long, its name short. */
+function typeWords(job) {
+  return isArchive(job) ? `${job.type.replace(/-zip$/, "")}, archive` : job.type;
+}
+
+/** Make the parts that rows of jobs and of uploads share. */
+function parts() {
+  return {
+    mark: h("span", { class: "mark" }),
+    state: h("span", { class: "state" }),
+    units: h("span", { class: "units" }),
+    time: h("span", { class: "time" }),
+    bar: h("progress", { max: "100", value: "0" }),
+    reason: h("p", { class: "reason" }),
+    actions: h("div", { class: "actions" }),
+  };
+}
+
+function laid(part, name, type, kind) {
+  const facts = h("p", { class: "facts" }, h("span", { class: "type" }, type));
+  facts.append(part.state, part.units, part.time);
+  const main = h("div", { class: "job-main" }, name, facts, part.bar, part.reason);
+  return h("li", { class: `job ${kind}` }, part.mark, main, part.actions);
+}
+
+class Row {
+  #shown = "";
+
+  constructor(job) {
+    this.part = parts();
+    this.part.bar.setAttribute("aria-label", `Progress of ${job.name}`);
+    const name = h("a", { class: "name", href: `#/jobs/${job.id}` }, job.name);
+    this.element = laid(this.part, name, typeWords(job), "");
+    this.element.dataset.id = job.id;
+    this.show(job);
+  }
+
+  show(job) {
+    this.job = job;
+    const { part } = this;
+    const [words, kind] = statusOf(job);
+    setText(part.state, words);
+    setText(part.units, job.ended ? "" : unitsOf(job));
+    setText(part.reason, job.reason ?? "");
+    part.bar.value = job.progress;
+    part.bar.hidden = job.ended;
+    this.tick();
+    (job.ended ? Set.prototype.delete : Set.prototype.add).call(open, this);
+    if (this.#shown === job.status) return;
+    this.#shown = job.status;
+    this.element.dataset.status = job.status;
+    this.element.dataset.kind = kind;
+    part.mark.replaceChildren(icon(kind));
+    const focused = part.actions.contains(document.activeElement);
+    part.actions.replaceChildren(...actionsOf(job, (error) => this.complain(error)));
+    if (focused) this.element.querySelector(".name").focus();
+  }
+
+  tick() {
+    const { job } = this;
+    const took = duration(elapsed(job));
+    setText(this.part.time, job.ended ? [took, when(job.created_at)].filter(Boolean).join(" · ") : took);
+  }
+
+  complain(error) {
+    setText(this.part.reason, sentence(error));
+    announce(sentence(error));
+  }
+}
+
+/** Return the buttons for what can be done with a job now. */
+export function actionsOf(job, complain, { words = false } = {}) {
+  const named = (what) => (words ? null : `${what} ${job.name}`);
+  const doing = (act) => async (event) => {
+    const pressed = event.currentTarget;
+    pressed.disabled = true;
+    try {
+      await act();
+    } catch (error) {
+      complain(error);
+    }
+    pressed.disabled = false;
+  };
+  if (!job.ended) {
+    const cancel = doing(() => jobs.cancel(job));
+    return [button("cancel", "Cancel", cancel, { label: named("Cancel") })];
+  }
+  if (job.status === "done") return [download(job, named("Download result of"))];
+  const again = async () => {
+    const next = await jobs.retry(job);
+    announce(`${next.name} is tried again.`);
+    if (words) location.hash = `#/jobs/${next.id}`;
+  };
+  return [button("retry", "Try again", doing(again), { label: named("Try again:") })];
+}
+
+function download(job, label) {
+  const href = job.output_url ?? job.urls.result;
+  const props = { class: "button quiet", href, download: true, "aria-label": label };
+  return h("a", props, icon("download"), h("span", {}, "Download"));
+}
+
+const STATES = {
+  waiting: ["Waits to be sent", "upload"],
+  sending: ["Sending", "upload"],
+  paused: ["Not sent yet", "waiting"],
+  failed: ["Not sent", "failed"],
+  left: ["Not sent", "failed"],
+};
+
+const sent = new Map(); // rows of uploads by key
+
+function showUpload(upload) {
+  const gone = !STATES[upload.state];
+  if (gone) {
+    sent.get(upload.key)?.element.remove();
+    sent.delete(upload.key);
+    showEmpty();
+    return;
+  }
+  if (!sent.has(upload.key)) {
+    const made = new UploadRow(upload);
+    sent.set(upload.key, made);
+    sending.append(made.element);
+    showEmpty();
+  }
+  sent.get(upload.key).show(upload);
+}
+
+class UploadRow {
+  #shown = "";
+
+  constructor(upload) {
+    this.part = parts();
+    this.part.bar.setAttribute("aria-label", `Upload of ${upload.name}`);
+    const name = h("span", { class: "name" }, upload.name);
+    this.element = laid(this.part, name, upload.type, "upload");
+  }
+
+  show(upload) {
+    const { part } = this;
+    const { state } = upload;
+    const [words, kind] = STATES[state];
+    const percent = Math.round(upload.share * 100);
+    setText(part.state, words);
+    setText(part.units, state === "sending" ? `${percent} %` : "");
+    setText(part.reason, upload.reason);
+    part.bar.value = percent;
+    part.bar.hidden = state === "failed" || state === "left";
+    if (this.#shown === state) return;
+    this.#shown = state;
+    this.element.dataset.status = state;
+    this.element.dataset.kind = kind === "upload" ? "running" : kind;
+    part.mark.replaceChildren(icon(kind));
+    part.actions.replaceChildren(...uploadActions(upload));
+  }
+}
+
+function uploadActions(upload) {
+  const { name } = upload;
+  const drop = () => {
+    uploads.drop(upload);
+    document.getElementById("jobs-title").focus({ preventScroll: true });
+  };
+  if (upload.state === "left") {
+    return [button("cancel", "Dismiss", drop, { label: `Dismiss ${name}` })];
+  }
+  if (upload.state === "failed") {
+    const again = button("retry", "Send again", () => uploads.again(upload), {
+      label: `Send ${name} again`,
+    });
+    return [again, button("cancel", "Dismiss", drop, { label: `Dismiss ${name}` })];
+  }
+  return [button("cancel", "Cancel", drop, { label: `Cancel ${name}` })];
+}

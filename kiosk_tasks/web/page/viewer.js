@@ -1,0 +1,462 @@
+// The image of a finished job with what was found drawn over it: zoom, pan, play, point at a cell.
+
+import { ask } from "./api.js";
+import { drawSpots, drawTrails, fetchBitmap, fetchLabels } from "./drawing.js";
+import { button, h, icon, setText } from "./dom.js";
+import { count, figure } from "./words.js";
+
+const KEPT = 80; // frames in memory
+const FRAMES_PER_S = 6;
+const TRAIL = 12;
+const CLOSEST = 24; // canvas pixels per image pixel
+const MODES = [["fill", "Filled"], ["outlines", "Outlines"], ["off", "Off"]];
+
+/** A canvas and its controls. Call `stop` when it leaves the page. */
+export class Viewer {
+  #frame = 0;
+
+  #part = 0;
+
+  #mode = "fill";
+
+  #opacity = 0.55;
+
+  #zoom = 0;
+
+  #centre = [0, 0];
+
+  #pictures = new Map();
+
+  #shown = null;
+
+  #overlay = null;
+
+  #hovered = 0;
+
+  #edge = null;
+
+  #playing = 0;
+
+  #tracks = null;
+
+  #spots = null;
+
+  #showTracks = true;
+
+  #showSpots = true;
+
+  #pointers = new Map();
+
+  #due = 0;
+
+  constructor(view, name) {
+    this.view = view;
+    this.element = h("div", { class: "viewer" });
+    this.canvas = h("canvas", {
+      tabindex: "0",
+      role: "application",
+      "aria-roledescription": "image viewer",
+      "aria-label": `${name}, ${view.width} × ${view.height} pixels`,
+      "aria-describedby": "viewer-help",
+    });
+    this.readout = h("p", { class: "readout" }, this.#size());
+    this.message = h("p", { class: "viewer-message", role: "status" }, "Loading the image…");
+    const help = "Zoom: wheel, + and −. Move: drag, arrow keys. 0 shows all.";
+    const stage = h("div", { class: "stage" }, this.canvas, this.message, this.#zoomButtons());
+    const foot = h("div", { class: "viewer-foot" }, this.readout, h("p", { class: "help", id: "viewer-help" }, help));
+    this.element.append(this.#controls(), stage, this.#player(), foot);
+    this.#centre = [view.width / 2, view.height / 2];
+    this.#listen();
+    this.#resized = new ResizeObserver(() => this.#resize());
+    this.#resized.observe(stage);
+    this.ready = this.#load();
+  }
+
+  #resized;
+
+  stop() {
+    this.#resized.disconnect();
+    this.#pause();
+    cancelAnimationFrame(this.#due);
+    this.#pictures.clear();
+    this.stopped = true;
+  }
+
+  async #load() {
+    try {
+      const { tracks, spots } = this.view;
+      [this.#tracks, this.#spots] = await Promise.all([
+        tracks ? ask(tracks) : null,
+        spots ? ask(spots) : null,
+        this.#show(0),
+      ]);
+      this.#say();
+      this.#draw();
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #fail(error) {
+    this.message.hidden = false;
+    setText(this.message, error.message || "The image could not be shown.");
+  }
+
+  /* Pictures. */
+
+  #fetch(frame) {
+    const key = `${frame}/${this.#part}`;
+    if (!this.#pictures.has(key)) {
+      const part = this.view.labels[this.#part];
+      const url = (pattern) => pattern.replace("{frame}", frame);
+      const both = Promise.all([
+        fetchBitmap(url(this.view.image)),
+        part ? fetchLabels(url(part.url)) : null,
+      ]).then(([image, labels]) => ({ image, labels }));
+      both.catch(() => this.#pictures.delete(key));
+      this.#pictures.set(key, both);
+      if (this.#pictures.size > KEPT) {
+        this.#pictures.delete(this.#pictures.keys().next().value);
+      }
+    }
+    return this.#pictures.get(key);
+  }
+
+  async #show(frame) {
+    this.#frame = frame;
+    const shown = await this.#fetch(frame);
+    if (this.stopped || frame !== this.#frame) return; // overtaken
+    this.#shown = shown;
+    this.#overlay = null;
+    this.#edge = null;
+    this.message.hidden = true;
+    if (this.slider) {
+      this.slider.value = frame;
+      setText(this.number, `${frame + 1} of ${this.view.frames}`);
+      this.slider.setAttribute("aria-valuetext", `frame ${frame + 1} of ${this.view.frames}`);
+      if (frame + 1 < this.view.frames) this.#fetch(frame + 1).catch(() => {});
+    }
+    this.canvas.dataset.frame = frame;
+    this.#drawSoon();
+  }
+
+  /* Controls. */
+
+  #controls() {
+    const { labels, tracks, spots } = this.view;
+    const row = h("div", { class: "viewer-controls" });
+    if (labels.length > 1) {
+      const parts = labels.map(({ name }, index) => [String(index), name || "cells"]);
+      row.append(segments("Part", parts, "0", (value) => {
+        this.#part = Number(value);
+        this.#say();
+        this.#show(this.#frame).catch((error) => this.#fail(error));
+      }));
+    }
+    if (labels.length) {
+      row.append(segments(tracks ? "Cells" : "Labels", MODES, this.#mode, (value) => {
+        this.#mode = value;
+        this.#overlay = null;
+        this.#drawSoon();
+      }), this.#opacitySlider());
+    }
+    if (tracks) row.append(toggle("Tracks", (on) => {
+      this.#showTracks = on;
+      this.#drawSoon();
+    }));
+    if (spots) row.append(toggle("Spots", (on) => {
+      this.#showSpots = on;
+      this.#drawSoon();
+    }));
+    return row;
+  }
+
+  #opacitySlider() {
+    const input = h("input", { type: "range", min: "0", max: "100", value: "55", id: "opacity" });
+    input.addEventListener("input", () => {
+      this.#opacity = input.value / 100;
+      this.#drawSoon();
+    });
+    return h("div", { class: "control-group" }, h("label", { for: "opacity" }, "Opacity"), input);
+  }
+
+  #zoomButtons() {
+    const make = (name, words, act) => h("button", {
+      type: "button",
+      class: "icon-button",
+      "aria-label": words,
+      title: words,
+      onclick: act,
+    }, icon(name));
+    return h("div", { class: "zoom", role: "group", "aria-label": "Zoom" },
+      make("add", "Zoom in", () => this.#zoomBy(1.5)),
+      make("minus", "Zoom out", () => this.#zoomBy(1 / 1.5)),
+      make("fit", "Show all", () => this.#fit()));
+  }
+
+  #player() {
+    if (this.view.frames < 2) return "";
+    const last = String(this.view.frames - 1);
+    this.slider = h("input", { type: "range", min: "0", max: last, value: "0", id: "frame" });
+    this.slider.addEventListener("input", () => {
+      this.#pause();
+      this.#go(Number(this.slider.value));
+    });
+    this.number = h("output", { for: "frame", class: "units" }, `1 of ${this.view.frames}`);
+    this.play = button("play", "Play", () => (this.#playing ? this.#pause() : this.#start()));
+    return h("div", { class: "player" }, this.play,
+      h("label", { for: "frame" }, "Frame"), this.slider, this.number);
+  }
+
+  #go(frame) {
+    const { frames } = this.view;
+    return this.#show((frame + frames) % frames).catch((error) => this.#fail(error));
+  }
+
+  #start() {
+    this.#playing = 1;
+    this.play.replaceChildren(icon("pause"), h("span", {}, "Pause"));
+    const turn = async () => {
+      const began = performance.now();
+      await this.#go(this.#frame + 1);
+      if (!this.#playing) return;
+      const left = 1000 / FRAMES_PER_S - (performance.now() - began);
+      this.#playing = setTimeout(turn, Math.max(0, left));
+    };
+    turn();
+  }
+
+  #pause() {
+    if (!this.#playing) return;
+    clearTimeout(this.#playing);
+    this.#playing = 0;
+    this.play.replaceChildren(icon("play"), h("span", {}, "Play"));
+  }
+
+  /* Zoom and pan. */
+
+  #listen() {
+    const { canvas } = this;
+    canvas.addEventListener("wheel", (event) => this.#wheel(event), { passive: false });
+    canvas.addEventListener("keydown", (event) => this.#key(event));
+    canvas.addEventListener("pointerdown", (event) => {
+      canvas.setPointerCapture(event.pointerId);
+      this.#pointers.set(event.pointerId, [event.offsetX, event.offsetY]);
+    });
+    canvas.addEventListener("pointermove", (event) => this.#moved(event));
+    for (const end of ["pointerup", "pointercancel"]) {
+      canvas.addEventListener(end, (event) => this.#pointers.delete(event.pointerId));
+    }
+    canvas.addEventListener("pointerleave", () => this.#point(-1, -1));
+    canvas.addEventListener("dblclick", (event) => this.#zoomBy(2, [event.offsetX, event.offsetY]));
+  }
+
+  #wheel(event) {
+    const zoomed = this.#scale() > this.#fitting() * 1.01;
+    if (event.deltaY > 0 && !zoomed) return; // nothing further out: the page scrolls
+    event.preventDefault();
+    const factor = Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.0018));
+    this.#zoomBy(factor, [event.offsetX, event.offsetY]);
+  }
+
+  #key(event) {
+    const step = 60 / this.#scale();
+    const moves = {
+      ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step],
+    };
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (moves[event.key]) this.#pan(...moves[event.key]);
+    else if (event.key === "+" || event.key === "=") this.#zoomBy(1.5);
+    else if (event.key === "-") this.#zoomBy(1 / 1.5);
+    else if (event.key === "0") this.#fit();
+    else return;
+    event.preventDefault();
+  }
+
+  #moved(event) {
+    const before = this.#pointers.get(event.pointerId);
+    const now = [event.offsetX, event.offsetY];
+    if (!before) {
+      this.#point(...now);
+      return;
+    }
+    const other = [...this.#pointers].find(([id]) => id !== event.pointerId)?.[1];
+    this.#pointers.set(event.pointerId, now);
+    if (other) {
+      const apart = ([x, y]) => Math.hypot(x - other[0], y - other[1]);
+      this.#zoomBy(apart(now) / Math.max(1, apart(before)), other);
+    } else {
+      this.#pan((before[0] - now[0]) / this.#scale(), (before[1] - now[1]) / this.#scale());
+    }
+  }
+
+  /** Return CSS pixels per image pixel at which all is seen. */
+  #fitting() {
+    const { clientWidth, clientHeight } = this.canvas;
+    return Math.min(clientWidth / this.view.width, clientHeight / this.view.height) || 1;
+  }
+
+  #scale() {
+    return this.#zoom || this.#fitting();
+  }
+
+  #fit() {
+    this.#zoom = 0;
+    this.#centre = [this.view.width / 2, this.view.height / 2];
+    this.#drawSoon();
+  }
+
+  #zoomBy(factor, place = null) {
+    const { clientWidth, clientHeight } = this.canvas;
+    const [x, y] = place ?? [clientWidth / 2, clientHeight / 2];
+    const before = this.#scale();
+    const zoom = Math.min(Math.max(before * factor, this.#fitting()), Math.max(CLOSEST, before));
+    if (zoom <= this.#fitting() * 1.001) {
+      this.#fit();
+      return;
+    }
+    const shift = (at, length) => (at - length / 2) * (1 / before - 1 / zoom);
+    this.#zoom = zoom;
+    this.#pan(shift(x, clientWidth), shift(y, clientHeight));
+  }
+
+  #pan(x, y) {
+    const within = (value, most) => Math.min(most, Math.max(0, value));
+    const [cx, cy] = this.#centre;
+    this.#centre = [within(cx + x, this.view.width), within(cy + y, this.view.height)];
+    if (!this.#zoom) this.#centre = [this.view.width / 2, this.view.height / 2];
+    this.#drawSoon();
+  }
+
+  /** Return the image position, (x, y), under a place on the canvas. */
+  #under(x, y) {
+    const { clientWidth, clientHeight } = this.canvas;
+    const scale = this.#scale();
+    const [cx, cy] = this.#centre;
+    return [cx + (x - clientWidth / 2) / scale, cy + (y - clientHeight / 2) / scale];
+  }
+
+  /* What is pointed at. */
+
+  #point(px, py) {
+    const [x, y] = this.#under(px, py);
+    const inside = px >= 0 && x >= 0 && y >= 0 && x < this.view.width && y < this.view.height;
+    const s = this.view.scale || 1;
+    const id = inside && this.#shown?.labels ? this.#shown.labels.at(x * s, y * s) : 0;
+    if (id !== this.#hovered) {
+      this.#hovered = id;
+      this.#edge = null;
+      this.#drawSoon();
+    }
+    setText(this.readout, inside ? this.#place(x, y, id) : this.#size());
+  }
+
+  #place(x, y, id) {
+    const { mpp } = this.view;
+    const um = mpp ? ` (${figure(y * mpp)}, ${figure(x * mpp)} µm)` : "";
+    const cell = id ? `${this.view.tracks ? "track" : "cell"} ${id}` : "no cell";
+    const what = this.view.labels.length ? ` · ${cell}` : "";
+    return `y ${Math.floor(y)}, x ${Math.floor(x)}${um}${what}`;
+  }
+
+  #size() {
+    const { width, height, mpp, scale } = this.view;
+    const um = mpp ? `, ${figure(width * mpp)} × ${figure(height * mpp)} µm` : "";
+    const small = scale && scale < 1 ? `, shown at ${Math.round(scale * 100)} %` : "";
+    return `${width} × ${height} px${um}${small}`;
+  }
+
+  #say() {
+    const part = this.view.labels[this.#part];
+    const found = [];
+    if (part && this.view.tracks) found.push(count(this.#tracks?.tracks.length ?? 0, "track"));
+    else if (part) found.push(count(part.count, "cell"));
+    if (this.#spots) found.push(count(this.#spots.total, "spot"));
+    const { width, height } = this.view;
+    const size = `${width} × ${height} pixels`;
+    this.canvas.setAttribute("aria-label", ["Image", size, ...found].join(", "));
+  }
+
+  /* Drawing. */
+
+  #resize() {
+    const ratio = window.devicePixelRatio || 1;
+    this.canvas.width = Math.round(this.canvas.clientWidth * ratio);
+    this.canvas.height = Math.round(this.canvas.clientHeight * ratio);
+    this.#draw();
+  }
+
+  #drawSoon() {
+    this.#due ||= requestAnimationFrame(() => {
+      this.#due = 0;
+      this.#draw();
+    });
+  }
+
+  #draw() {
+    const context = this.canvas.getContext("2d");
+    const { width, height } = this.canvas;
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.clearRect(0, 0, width, height);
+    if (!this.#shown) return;
+    const ratio = window.devicePixelRatio || 1;
+    const scale = this.#scale() * ratio;
+    const [cx, cy] = this.#centre;
+    const left = width / 2 - cx * scale;
+    const top = height / 2 - cy * scale;
+    const area = [left, top, this.view.width * scale, this.view.height * scale];
+    context.imageSmoothingEnabled = scale < 2 * ratio;
+    context.drawImage(this.#shown.image, ...area);
+    this.#drawLabels(context, area);
+    const at = (y, x) => [left + (x + 0.5) * scale, top + (y + 0.5) * scale];
+    const size = ratio * Math.min(3, Math.max(1, Math.sqrt(this.#scale())));
+    if (this.#tracks && this.#showTracks) {
+      drawTrails(context, this.#tracks.tracks, this.#frame, { at, length: TRAIL, size });
+    }
+    if (this.#spots && this.#showSpots) drawSpots(context, this.#spots, { at, size, width, height });
+    this.canvas.style.touchAction = this.#zoom ? "none" : "pan-y";
+    this.canvas.dataset.drawn = "yes";
+  }
+
+  #drawLabels(context, [left, top, width, height]) {
+    const { labels } = this.#shown;
+    if (!labels || this.#mode === "off") return;
+    this.#overlay ??= labels.drawn(this.#mode === "outlines");
+    context.imageSmoothingEnabled = false;
+    context.globalAlpha = this.#opacity;
+    context.drawImage(this.#overlay, left, top, width, height);
+    context.globalAlpha = 1;
+    if (!this.#hovered) return;
+    this.#edge ??= labels.edge(this.#hovered);
+    const scale = width / labels.width;
+    context.save();
+    context.translate(left, top);
+    context.scale(scale, scale);
+    context.strokeStyle = "#fff";
+    context.lineWidth = (2 * (window.devicePixelRatio || 1)) / scale;
+    context.stroke(this.#edge);
+    context.restore();
+  }
+}
+
+let groups = 0;
+
+/** Make a choice of one in a few. */
+function segments(title, options, chosen, onchange) {
+  groups += 1;
+  const name = `segments-${groups}`;
+  const inputs = options.map(([value, words]) => h("label", { class: "segment" },
+    h("input", {
+      type: "radio", name, value, checked: value === chosen, onchange: () => onchange(value),
+    }),
+    h("span", {}, words)));
+  const legend = h("span", { class: "legend", id: name }, title);
+  const group = h("div", { class: "segments", role: "radiogroup", "aria-labelledby": name }, ...inputs);
+  return h("div", { class: "control-group" }, legend, group);
+}
+
+function toggle(words, onchange) {
+  const input = h("input", { type: "checkbox", checked: true });
+  input.addEventListener("change", () => onchange(input.checked));
+  return h("label", { class: "control-group toggle" }, input, words);
+}
