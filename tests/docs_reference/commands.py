@@ -123,6 +123,8 @@ def _metavar(param: Any) -> str:
 
 def _default(param: Any) -> str:
     value = param.default
+    if isinstance(param.show_default, str):
+        return cell(param.show_default)
     if param.required:
         return "required"
     if value in (None, "") or value is False or callable(value):

@@ -16,7 +16,7 @@ __all__ = ["error", "error_classes", "is_said", "sentences"]
 
 _PACKAGE = Path(__file__).parents[2] / "kiosk_tasks"
 _GAP = "…"
-_HOMES = ("errors", "stack.errors", "settings.errors", "redis_clients")
+_HOMES = ("errors", "stack.errors", "settings.errors", "redis_clients", "web.errors")
 
 
 def error_classes() -> dict[str, type[KioskError]]:

@@ -102,7 +102,8 @@ _KINDS = {
 def values_of(schema: Mapping[str, Any]) -> str:
     """Say in words which values a part of a JSON Schema lets pass."""
     kinds = [one for one in schema.get("anyOf", [schema]) if one.get("type") != "null"]
-    return " or ".join(dict.fromkeys(map(_one_kind, kinds)))
+    unit = schema.get("x-unit", "")
+    return " or ".join(dict.fromkeys(map(_one_kind, kinds))) + (f", {unit}" if unit else "")
 
 
 def _one_kind(schema: Mapping[str, Any]) -> str:

@@ -126,6 +126,8 @@ def test_every_setting_and_every_job_type_has_its_place() -> None:
 def test_every_error_has_a_section_with_advice() -> None:
     page = text_of("reference/errors.md")
     sections = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", page, re.DOTALL | re.MULTILINE))
+    missing = sorted(error_classes().keys() - sections.keys())
+    assert not missing, "write `## Name`, `<!-- error Name -->`, `<!-- end -->` and what to do"
     assert sorted(sections) == sorted(error_classes())
     for name, section in sections.items():
         assert f"<!-- error {name} -->" in section
