@@ -19,6 +19,8 @@ __all__ = ["fetch_result", "pack", "place_in"]
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """Time stamp of archive members: the same result is the same bytes, whenever it was made."""
 
+_LONG_TEXTS = (".geojson",)
+
 
 def pack(
     files: Iterable[OutputFile],
@@ -30,7 +32,7 @@ def pack(
 
     files: drawn one by one; none but the one at hand need be in memory.
     record: asked when all are drawn, since facts may be noted on the way.
-    Members are stored as they are: images are compressed already.
+    Members are stored as they are: images are compressed already. Long texts are packed.
     """
     described: dict[str, Any] = {}
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
@@ -83,6 +85,8 @@ def place_in(folder: Path, name: str) -> Path:
 
 def _add(archive: zipfile.ZipFile, file: OutputFile) -> None:
     entry = zipfile.ZipInfo(file.name, _EPOCH)
+    if file.name.endswith(_LONG_TEXTS):
+        entry.compress_type = zipfile.ZIP_DEFLATED
     if isinstance(file.data, bytes):
         archive.writestr(entry, file.data)
         return

@@ -1,4 +1,4 @@
-"""The files of a segmentation: label image, overlay, table of cells; or a model's raw outputs."""
+"""The files of a segmentation: label image, overlay, table, outlines; or a model's raw outputs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from kiosk_tasks.imaging.overlay import overlay_png
 from kiosk_tasks.imaging.scale import resize_to
 from kiosk_tasks.imaging.values import LabelsOnly, RawHeads, Segmentation, Segmentations
 from kiosk_tasks.outputs.files import OutputFile, output_files
+from kiosk_tasks.outputs.shapes import cell_shapes
 
 __all__: list[str] = []
 
@@ -23,6 +24,7 @@ def _of_segmentation(result: Segmentation, stem: str) -> list[OutputFile]:
         OutputFile(f"{name}_labels.ome.tif", write_labels(result.labels)),
         OutputFile(f"{name}_overlay.png", overlay_png(result.image.data, result.labels)),
         OutputFile(f"{name}_cells.csv", to_csv(cells)),
+        *cell_shapes(result.labels, cells, name),
     ]
 
 

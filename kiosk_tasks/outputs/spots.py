@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kiosk_tasks.imaging.io import write_labels
-from kiosk_tasks.imaging.measure import measure_cells
+from kiosk_tasks.imaging.measure import CellTable, measure_cells
 from kiosk_tasks.imaging.spot_overlay import spots_png
 from kiosk_tasks.imaging.spot_values import CellPart, SpotPlanes, SpotsInCells, cells_of_spots
 from kiosk_tasks.imaging.spots import Spots
 from kiosk_tasks.outputs.files import OutputFile, output_files
+from kiosk_tasks.outputs.shapes import cell_shapes, spot_points, spot_regions
 
 __all__: list[str] = []
 
@@ -33,6 +34,9 @@ def _of_planes(result: SpotPlanes, stem: str) -> Iterator[OutputFile]:
     first = [_AXIS_NAMES[axes[0]]] if several else []
     yield OutputFile(f"{stem}_spots.csv", _csv([*first, *_SPOT_COLUMNS], rows))
     yield OutputFile(f"{stem}_spots_napari.csv", _napari(result.spots, several=several))
+    yield from spot_regions(result.spots, stem, frames=several)
+    if not several:
+        yield spot_points(result.spots, stem)
     planes = result.image.data if several else result.image.data[np.newaxis]
     chosen = np.linspace(0, len(planes) - 1, min(_MOST_PICTURES, len(planes))).round()
     for number in map(int, chosen):
@@ -47,7 +51,11 @@ def _of_cells(result: SpotsInCells, stem: str) -> list[OutputFile]:
     owners = [
         [cells_of_spots(spots, part.labels.data) for part in result.cells] for spots in result.spots
     ]
-    files = [OutputFile(f"{stem}_spots.csv", _assignments(result, owners))]
+    files = [
+        OutputFile(f"{stem}_spots.csv", _assignments(result, owners)),
+        *spot_regions(result.spots, stem),
+        spot_points(result.spots, stem, _numbers(result, owners)),
+    ]
     for index, part in enumerate(result.cells):
         files += _part_files(part, [cells[index] for cells in owners], result, stem)
     positions = np.concatenate([spots.positions for spots in result.spots])
@@ -67,10 +75,25 @@ def _of_cells(result: SpotsInCells, stem: str) -> list[OutputFile]:
 def _part_files(
     part: CellPart, owners: Sequence[NDArray[np.int32]], result: SpotsInCells, stem: str
 ) -> list[OutputFile]:
+    cells = measure_cells(part.labels, result.image.data)
+    name = f"{stem}_{part.name}"
     return [
-        OutputFile(f"{stem}_{part.name}_labels.ome.tif", write_labels(part.labels)),
-        OutputFile(f"{stem}_{part.name}_counts.csv", _counts(part, owners, result)),
+        OutputFile(f"{name}_labels.ome.tif", write_labels(part.labels)),
+        OutputFile(f"{name}_counts.csv", _counts(cells, owners, result)),
+        *cell_shapes(part.labels, cells, name),
     ]
+
+
+def _numbers(
+    result: SpotsInCells, owners: Sequence[Sequence[NDArray[np.int32]]]
+) -> dict[str, NDArray[np.int64]]:
+    """Return each spot's channel, and the cell of each part that it lies in, by name."""
+    lengths = [len(spots) for spots in result.spots]
+    numbers = {"Channel": np.repeat(np.array(result.channels, np.int64), lengths)}
+    for index, part in enumerate(result.cells):
+        of_part = np.concatenate([cells[index] for cells in owners])
+        numbers[f"Cell ({part.name})"] = of_part.astype(np.int64)
+    return numbers
 
 
 def _assignments(result: SpotsInCells, owners: Sequence[Sequence[NDArray[np.int32]]]) -> bytes:
@@ -86,10 +109,9 @@ def _assignments(result: SpotsInCells, owners: Sequence[Sequence[NDArray[np.int3
     return _csv(["x", "y", *ids, "channel", *_SPOT_COLUMNS[2:]], rows())
 
 
-def _counts(part: CellPart, owners: Sequence[NDArray[np.int32]], result: SpotsInCells) -> bytes:
+def _counts(cells: CellTable, owners: Sequence[NDArray[np.int32]], result: SpotsInCells) -> bytes:
     """One line for each cell: where it is, how large, and how many spots of each channel."""
-    cells = measure_cells(part.labels, result.image.data)
-    most = int(part.labels.data.max(initial=0)) + 1
+    most = int(cells.label.max(initial=0)) + 1
     counts = np.stack([np.bincount(own, minlength=most)[cells.label] for own in owners], axis=1)
     per_channel = [f"spots_channel_{channel}" for channel in result.channels]
     areas = [""] * len(cells)

@@ -16,6 +16,8 @@ from kiosk_tasks.imaging.animation import TrackAnimation
 from kiosk_tasks.imaging.label_movie import LabelMovieWriter, label_type
 from kiosk_tasks.imaging.labels import Labels
 from kiosk_tasks.imaging.lineage import Lineage, ctc_table, in_pieces, lineage_json
+from kiosk_tasks.imaging.outlines import trace
+from kiosk_tasks.imaging.rois import LARGEST_SIDE, RoiZip
 from kiosk_tasks.imaging.tracks import Tracks
 from kiosk_tasks.imaging.trk import TrkWriter
 from kiosk_tasks.outputs.files import OutputFile
@@ -26,6 +28,8 @@ TRACK_COLUMNS = (
     "track,label,frame,y,x,area_px,mean_intensity,y_um,x_um,area_um2"  # y_um … empty without mpp
 )
 DIVISION_COLUMNS = "mother,frame,daughter_1,daughter_2,y,x,y_um,x_um"
+
+_MOST_REGIONS = 50_000  # Fiji's ROI Manager is slow long before
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ def write_tracks(
     entries = lineage_json(lineage, frames=facts.size[0])
     animation = TrackAnimation(lineage, facts.size, contrast=facts.contrast)
     kind = label_type(len(lineage.pieces))
+    regions = _regions(tracks, facts, folder / f"{stem}_tracked_rois.zip")
     with ExitStack() as files:
         stack = files.enter_context(
             LabelMovieWriter(paths["_tracked.ome.tif"], facts.size, kind=kind, mpp=facts.mpp)
@@ -69,24 +74,41 @@ def write_tracks(
         trk = files.enter_context(
             TrkWriter(paths[".trk"], facts.size, raw=np.dtype(facts.dtype), tracked=kind)
         )
+        rois = files.enter_context(RoiZip(regions)) if regions else None
         for number, (image, found) in enumerate(frames):
             labels = lineage.tracks.relabel(found, number)
             stack.add(labels)
             trk.add(image, labels)
+            if rois:
+                rois.add_all(trace(labels), frame=number)
             if animation.wants(number):
                 animation.add(number, image, labels)
         trk.finish(entries)
     animation.save(paths["_tracks.gif"])
-    table = folder / f"{stem}_tracks.csv"
-    _write_lines(table, _track_lines(lineage, tracks, facts.mpp))
-    divisions = "\n".join([DIVISION_COLUMNS, *_division_lines(lineage, facts.mpp)]) + "\n"
     return [
         *(OutputFile(name, paths[end]) for end, name in names.items()),
-        OutputFile(table.name, table),
-        OutputFile(f"{stem}_divisions.csv", divisions.encode()),
+        *([OutputFile(regions.name, regions)] if regions else []),
+        *_tables(lineage, tracks, facts, place=folder / stem),
         OutputFile(f"{stem}_lineage.json", json.dumps(entries, separators=(",", ":")).encode()),
         OutputFile(f"{stem}_res_track.txt", ctc_table(lineage)),
     ]
+
+
+def _tables(
+    lineage: Lineage, tracks: Tracks, facts: MovieFacts, *, place: Path
+) -> Iterator[OutputFile]:
+    """Yield what spreadsheets read. place: folder, and what the files' names begin with."""
+    table = place.with_name(f"{place.name}_tracks.csv")
+    _write_lines(table, _track_lines(lineage, tracks, facts.mpp))
+    yield OutputFile(table.name, table)
+    divisions = "\n".join([DIVISION_COLUMNS, *_division_lines(lineage, facts.mpp)]) + "\n"
+    yield OutputFile(f"{place.name}_divisions.csv", divisions.encode())
+
+
+def _regions(tracks: Tracks, facts: MovieFacts, path: Path) -> Path | None:
+    """Return where regions for Fiji go; None for more of them than are of use to anybody there."""
+    fits = len(tracks.detections) <= _MOST_REGIONS and max(facts.size[1:]) <= LARGEST_SIDE
+    return path if fits else None
 
 
 def _write_lines(path: Path, lines: Iterable[str]) -> None:

@@ -34,7 +34,8 @@ def bright(images: np.ndarray) -> dict[str, np.ndarray]:
 def test_a_job_runs_with_a_function_for_a_model() -> None:
     ran = run_job(clumps(), two_blobs(), answer=bright, threshold=0.3)
     assert ran.notes["cells"] == 2
-    names = {"image_labels.ome.tif", "image_overlay.png", "image_cells.csv", "image_job.json"}
+    ends = ("labels.ome.tif", "overlay.png", "cells.csv", "cells.geojson", "rois.zip", "job.json")
+    names = {f"image_{end}" for end in ends}
     assert set(ran.files) == names
 
 

@@ -92,7 +92,7 @@ def test_every_file_of_an_archive_is_done() -> None:
     assert set(done.answer) == {"output_file_name", "output_url"}
 
 
-ENDS = ("labels.ome.tif", "overlay.png", "cells.csv", "job.json")
+ENDS = ("labels.ome.tif", "overlay.png", "cells.csv", "cells.geojson", "rois.zip", "job.json")
 
 
 def test_nothing_but_input_and_result_is_left() -> None:
@@ -150,7 +150,7 @@ def test_what_systems_leave_in_archives_is_left_out() -> None:
 def test_results_of_files_of_one_name_have_numbers(names: tuple[str, ...]) -> None:
     done = Archive(dict.fromkeys(names, TIFF))
     assert len({one.casefold() for one in done.inputs}) == len(names)
-    assert len(done.files) == 4 * len(names) + 2
+    assert len(done.files) == len(ENDS) * len(names) + 2
     assert len({name.casefold() for name in done.files}) == len(done.files)
 
 

@@ -138,6 +138,8 @@ def test_whole_cells_are_found(heads: dict[str, int], tmp_path: Path) -> None:
         "tissue_whole-cell_labels.ome.tif",
         "tissue_whole-cell_overlay.png",
         "tissue_whole-cell_cells.csv",
+        "tissue_whole-cell_cells.geojson",
+        "tissue_whole-cell_rois.zip",
         "tissue_job.json",
     }
 

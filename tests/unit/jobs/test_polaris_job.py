@@ -87,7 +87,10 @@ def culture() -> Culture:
 
 def test_without_cells_there_are_spots_only_and_no_children(culture: Culture) -> None:
     result = Result(culture.image, mpp=0.1)
-    assert set(result.files) == {"field_spots.csv", "field_overlay.png", "field_job.json"}
+    assert set(result.files) == {
+        *("field_spots.csv", "field_spots.geojson", "field_spots.roi"),
+        *("field_overlay.png", "field_job.json"),
+    }
     rows = result.rows()
     assert list(rows[0]) == [*("x", "y", "channel", "y_um", "x_um", "intensity", "signal_to_noise")]
     found = np.array([[float(row["y"]), float(row["x"])] for row in rows])
@@ -116,7 +119,9 @@ def test_several_spot_channels_are_searched_one_by_one(culture: Culture) -> None
 def test_spots_get_the_cell_they_lie_in(culture: Culture, tmp_path: Path) -> None:
     result = Result(culture.image, nuclear_channel=1, segmentation_type="cell culture")
     assert set(result.files) == {
-        *("field_spots.csv", "field_nuclear_labels.ome.tif", "field_nuclear_counts.csv"),
+        *("field_spots.csv", "field_spots.geojson", "field_spots.roi"),
+        *("field_nuclear_labels.ome.tif", "field_nuclear_counts.csv"),
+        *("field_nuclear_cells.geojson", "field_nuclear_rois.zip"),
         *("field_overlay.png", "field_job.json"),
     }
     labels = labels_of(result.files["field_nuclear_labels.ome.tif"], tmp_path)

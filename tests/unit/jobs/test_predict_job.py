@@ -75,6 +75,8 @@ def test_drawn_nuclei_are_found(
         "nuclei_labels.ome.tif",
         "nuclei_overlay.png",
         "nuclei_cells.csv",
+        "nuclei_cells.geojson",
+        "nuclei_rois.zip",
         "nuclei_job.json",
     }
     rows = list(csv.reader(StringIO(result.files["nuclei_cells.csv"].decode())))

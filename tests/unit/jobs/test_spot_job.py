@@ -12,6 +12,7 @@ import imagecodecs
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from roifile import ImagejRoi
 
 from kiosk_tasks.choices import Choices
 from kiosk_tasks.errors import (
@@ -71,10 +72,14 @@ def test_spots_come_as_tables_and_a_picture() -> None:
     assert set(result.files) == {
         "my spots_spots.csv",
         "my spots_spots_napari.csv",
+        "my spots_spots.geojson",
+        "my spots_spots.roi",
         "my spots_overlay.png",
         "my spots_job.json",
     }
     assert score_spots(truth, result.positions()).f1 > 0.95
+    points = np.array(ImagejRoi.frombytes(result.files["my spots_spots.roi"]).coordinates())
+    np.testing.assert_allclose(points[:, ::-1], result.positions(), atol=0.001)
     assert result.notes["spots"] == len(result.rows())
     assert result.notes["detector"] == "log"
     first = result.rows()[0]
@@ -131,6 +136,9 @@ def test_planes_of_a_movie_or_a_batch_are_told_apart(axes: str, column: str) -> 
     assert list(result.rows("my spots_spots_napari.csv")[0]) == [
         *("index", "axis-0", "axis-1", "axis-2")
     ]
+    positions = ImagejRoi.frombytes(result.files["my spots_spots.roi"]).counter_positions
+    assert positions is not None
+    assert np.bincount(positions.astype(int) - 1, minlength=3).tolist() == counts.tolist()
     pictures = [name for name in result.files if name.endswith(".png")]
     assert pictures == [f"my spots_{column}_{n}_overlay.png" for n in range(3)]
 

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from roifile import ImagejRoi
 
 from kiosk_tasks.choices import Choices
 from kiosk_tasks.errors import (
@@ -100,6 +101,7 @@ def test_cells_keep_their_numbers(tmp_path: Path) -> None:
     result = Result(tiff_bytes(pixels), mpp=0.65, scale=1.0)
     assert {name.removeprefix("cells_") for name in result.files} == {
         "tracked.ome.tif",
+        "tracked_rois.zip",
         "tracks.csv",
         "tracks.gif",
         "divisions.csv",
@@ -122,6 +124,13 @@ def test_cells_keep_their_numbers(tmp_path: Path) -> None:
     assert float(rows[0]["area_um2"]) == pytest.approx(float(rows[0]["area_px"]) * 0.65**2, 1e-4)
     assert float(rows[0]["mean_intensity"]) == pytest.approx(3000, abs=400)
     assert result.table("cells_divisions.csv") == []
+    with zipfile.ZipFile(BytesIO(result.files["cells_tracked_rois.zip"])) as regions:
+        rois = [ImagejRoi.frombytes(regions.read(name)) for name in regions.namelist()]
+    assert len(rois) == 3 * len(pixels)
+    for roi in rois:
+        frame = roi.position - 1
+        y, x = np.nonzero(labels[frame] == int(roi.name.removesuffix(f"_frame_{frame}")))
+        assert (roi.top, roi.left) == (y.min(), x.min())
     facts = {"frames": 6, "cells": 18, "tracks": 3, "divisions": 0}
     assert facts.items() <= result.notes.items()
     provenance = json.loads(result.files["cells_job.json"])
