@@ -1,7 +1,7 @@
 // What is drawn over an image: labels in colour, outlines, one cell's edge, trails, spots.
 
-// Paul Tol's "light" scheme, told apart with any colour vision and bright on a dark image.
-const COLOURS = ["#77aadd", "#ee8866", "#eedd88", "#ffaabb", "#99ddff", "#44bb99", "#bbcc33"];
+// Okabe and Ito's colours, which are told apart with any colour vision; their black is left out.
+const COLOURS = ["#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7"];
 const RGB = COLOURS.map((hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16)));
 
 /** Return the place in the palette for an id: the same in every frame, unlike its neighbours'. */
@@ -33,7 +33,7 @@ export class LabelImage {
     const image = new ImageData(width, height);
     const out = new Uint32Array(image.data.buffer);
     const fills = RGB.map(([r, g, b]) => ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0);
-    const soft = RGB.map(([r, g, b]) => ((150 << 24) | (b << 16) | (g << 8) | r) >>> 0);
+    const soft = RGB.map(([r, g, b]) => ((140 << 24) | (b << 16) | (g << 8) | r) >>> 0);
     for (let y = 0, i = 0; y < height; y += 1) {
       for (let x = 0; x < width; x += 1, i += 1) {
         const id = ids[i];
@@ -90,6 +90,26 @@ export async function fetchLabels(url) {
   context.drawImage(bitmap, 0, 0);
   bitmap.close();
   return new LabelImage(context.getImageData(0, 0, canvas.width, canvas.height));
+}
+
+/** Return a picture with its dark parts brightened; gamma 1 leaves it as it is. */
+export function brightened(bitmap, gamma) {
+  if (gamma === 1) return bitmap;
+  const canvas = document.createElement("canvas");
+  canvas.width = bitmap.width;
+  canvas.height = bitmap.height;
+  const context = canvas.getContext("2d");
+  context.drawImage(bitmap, 0, 0);
+  const image = context.getImageData(0, 0, canvas.width, canvas.height);
+  const table = Uint8Array.from({ length: 256 }, (_, v) => 255 * (v / 255) ** (1 / gamma) + 0.5);
+  const { data } = image;
+  for (let i = 0; i < data.length; i += 4) {
+    data[i] = table[data[i]];
+    data[i + 1] = table[data[i + 1]];
+    data[i + 2] = table[data[i + 2]];
+  }
+  context.putImageData(image, 0, 0);
+  return canvas;
 }
 
 /** Fetch a picture. */

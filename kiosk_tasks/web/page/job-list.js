@@ -4,7 +4,7 @@ import { sentence } from "./api.js";
 import { announce, button, h, icon, setText } from "./dom.js";
 import { jobs } from "./live.js";
 import { uploads } from "./uploads.js";
-import { duration, elapsed, isArchive, statusOf, unitsOf, when } from "./words.js";
+import { duration, elapsed, statusOf, typeOf, unitsOf, when } from "./words.js";
 
 const rows = new Map(); // by id of a job
 const open = new Set(); // rows whose clock runs
@@ -45,6 +45,12 @@ function orderSoon() {
   });
 }
 
+/** Show all rows anew, as when the titles of job types have come. */
+export function refreshList() {
+  rows.forEach((row) => row.show(row.job));
+  uploads.all.forEach(showUpload);
+}
+
 /** Put the rows in order; those in place are not touched, so that focus stays where it is. */
 function order() {
   let before = list.firstElementChild;
@@ -73,17 +79,13 @@ function rowOf(job) {
   return rows.get(job.id);
 }
 
-/** Return the words for a job's type: its title is long, its name short. */
-function typeWords(job) {
-  return isArchive(job) ? `${job.type.replace(/-zip$/, "")}, archive` : job.type;
-}
-
 /** Make the parts that rows of jobs and of uploads share. */
 function parts() {
   return {
     mark: h("span", { class: "mark" }),
     state: h("span", { class: "state" }),
     units: h("span", { class: "units" }),
+    type: h("span", { class: "type" }),
     time: h("span", { class: "time" }),
     bar: h("progress", { max: "100", value: "0" }),
     reason: h("p", { class: "reason" }),
@@ -91,9 +93,8 @@ function parts() {
   };
 }
 
-function laid(part, name, type, kind) {
-  const facts = h("p", { class: "facts" }, h("span", { class: "type" }, type));
-  facts.append(part.state, part.units, part.time);
+function laid(part, name, kind) {
+  const facts = h("p", { class: "facts" }, part.state, part.units, part.type, part.time);
   const main = h("div", { class: "job-main" }, name, facts, part.bar, part.reason);
   return h("li", { class: `job ${kind}` }, part.mark, main, part.actions);
 }
@@ -105,7 +106,7 @@ class Row {
     this.part = parts();
     this.part.bar.setAttribute("aria-label", `Progress of ${job.name}`);
     const name = h("a", { class: "name", href: `#/jobs/${job.id}` }, job.name);
-    this.element = laid(this.part, name, typeWords(job), "");
+    this.element = laid(this.part, name, "");
     this.element.dataset.id = job.id;
     this.show(job);
   }
@@ -115,6 +116,7 @@ class Row {
     const { part } = this;
     const [words, kind] = statusOf(job);
     setText(part.state, words);
+    setText(part.type, typeOf(job));
     setText(part.units, job.ended ? "" : unitsOf(job));
     setText(part.reason, job.reason ?? "");
     part.bar.value = job.progress;
@@ -209,7 +211,7 @@ class UploadRow {
     this.part = parts();
     this.part.bar.setAttribute("aria-label", `Upload of ${upload.name}`);
     const name = h("span", { class: "name" }, upload.name);
-    this.element = laid(this.part, name, upload.type, "upload");
+    this.element = laid(this.part, name, "upload");
   }
 
   show(upload) {
@@ -218,6 +220,7 @@ class UploadRow {
     const [words, kind] = STATES[state];
     const percent = Math.round(upload.share * 100);
     setText(part.state, words);
+    setText(part.type, typeOf(upload));
     setText(part.units, state === "sending" ? `${percent} %` : "");
     setText(part.reason, upload.reason);
     part.bar.value = percent;

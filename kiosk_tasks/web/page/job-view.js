@@ -6,7 +6,7 @@ import { announce, button, h, icon, setText } from "./dom.js";
 import { actionsOf } from "./job-list.js";
 import { jobs } from "./live.js";
 import { Viewer } from "./viewer.js";
-import { bytes, count, duration, elapsed, figure, isArchive, statusOf, unitsOf, when } from "./words.js";
+import { bytes, count, duration, elapsed, figure, statusOf, typeOf, unitsOf, when } from "./words.js";
 
 const MOST_FILES = 60;
 const MOST_FAILURES = 100;
@@ -52,6 +52,11 @@ export class JobView {
     }
   }
 
+  /** Show the line anew, as when the titles of job types have come. */
+  refresh() {
+    if (this.job) this.#showLine();
+  }
+
   stop() {
     this.#stopped = true;
     jobs.unfocus();
@@ -85,8 +90,7 @@ export class JobView {
 
   #showLine() {
     const { job } = this;
-    const type = isArchive(job) ? `${job.type.replace(/-zip$/, "")}, archive` : job.type;
-    const parts = [type, statusOf(job)[0], job.ended ? "" : unitsOf(job), duration(elapsed(job))];
+    const parts = [typeOf(job), statusOf(job)[0], job.ended ? "" : unitsOf(job), duration(elapsed(job))];
     setText(this.line, parts.filter(Boolean).join(" · "));
   }
 

@@ -1,7 +1,7 @@
 // Start the page: panel, list, views by address, and a word when the server is lost.
 
 import { connection } from "./api.js";
-import { startList } from "./job-list.js";
+import { refreshList, startList } from "./job-list.js";
 import { JobView } from "./job-view.js";
 import { jobs } from "./live.js";
 import { startNewJobs } from "./new-jobs.js";
@@ -49,6 +49,9 @@ document.getElementById("skip").addEventListener("click", (event) => {
 window.addEventListener("hashchange", route);
 
 startList();
-startNewJobs();
+startNewJobs().then(() => {
+  refreshList();
+  view?.refresh();
+});
 route();
 jobs.start();

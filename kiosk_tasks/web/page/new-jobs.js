@@ -4,7 +4,7 @@ import { ask, inspect, sentence } from "./api.js";
 import { announce, button, h, icon, setText } from "./dom.js";
 import { SchemaForm } from "./schema-form.js";
 import { uploads } from "./uploads.js";
-import { about, bytes, count, figure, sorted } from "./words.js";
+import { about, bytes, count, figure, learn, sorted } from "./words.js";
 
 const MOST_INSPECTED = 20; // headers of so many files are read; the others say themselves
 const MOST_SHOWN = 60;
@@ -15,7 +15,7 @@ const state = { files: [], types: [], type: null, models: [], form: null };
 const at = {};
 let inspecting = Promise.resolve();
 
-/** Make the panel work; `found` is told the job types. */
+/** Make the panel work; returns when the job types are known. */
 export function startNewJobs() {
   for (const id of ["choose", "drop", "files", "file-input", "types", "settings", "start"]) {
     at[id] = document.getElementById(id);
@@ -38,6 +38,7 @@ async function loadTypes() {
         ask("/models").catch(() => ({ models: {} })),
       ]);
       state.types = sorted(types.job_types);
+      learn(state.types);
       state.models = Object.keys(models.models ?? {});
       break;
     } catch (error) {
@@ -212,7 +213,10 @@ function submit(event) {
   if (own) delete own.dataset.own;
   show();
   announce(`${count(ready.length, "job")} started.`);
-  document.getElementById("jobs-title").focus({ preventScroll: true });
+  const title = document.getElementById("jobs-title");
+  title.focus({ preventScroll: true });
+  const { top } = title.getBoundingClientRect();
+  if (top < 0 || top > window.innerHeight - 100) title.scrollIntoView(); // one column: far below
 }
 
 function remembered() {

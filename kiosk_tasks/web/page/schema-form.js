@@ -102,7 +102,7 @@ export class SchemaForm {
   #field(facts, models) {
     const id = `p-${facts.name}`;
     const input = control(facts, id, models);
-    const told = [facts.help, facts.numeric ? limits(facts) : ""].filter(Boolean);
+    const told = [facts.help, facts.numeric && !facts.enum ? limits(facts) : ""].filter(Boolean);
     const help = h("p", { class: "help", id: `${id}-help` }, told.join(" · "));
     const note = h("p", { class: "note", id: `${id}-note` });
     const error = h("p", { class: "error", id: `${id}-error`, role: "alert" });

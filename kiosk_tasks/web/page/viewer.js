@@ -1,7 +1,7 @@
 // The image of a finished job with what was found drawn over it: zoom, pan, play, point at a cell.
 
 import { ask } from "./api.js";
-import { drawSpots, drawTrails, fetchBitmap, fetchLabels } from "./drawing.js";
+import { brightened, drawSpots, drawTrails, fetchBitmap, fetchLabels } from "./drawing.js";
 import { button, h, icon, setText } from "./dom.js";
 import { count, figure } from "./words.js";
 
@@ -19,7 +19,11 @@ export class Viewer {
 
   #mode = "fill";
 
-  #opacity = 0.55;
+  #opacity = 0.7;
+
+  #gamma = 1;
+
+  #picture = null;
 
   #zoom = 0;
 
@@ -60,9 +64,12 @@ export class Viewer {
       "aria-describedby": "viewer-help",
     });
     this.readout = h("p", { class: "readout" }, this.#size());
+    this.legend = h("span", { class: "spot-legend", hidden: true },
+      h("i", { class: "spot-in" }), "in a cell", h("i", { class: "spot-out" }), "in none");
     this.message = h("p", { class: "viewer-message", role: "status" }, "Loading the image…");
     const help = "Zoom: wheel, + and −. Move: drag, arrow keys. 0 shows all.";
     const stage = h("div", { class: "stage" }, this.canvas, this.message, this.#zoomButtons());
+    this.canvas.style.aspectRatio = `${view.width} / ${view.height}`;
     const foot = h("div", { class: "viewer-foot" }, this.readout, h("p", { class: "help", id: "viewer-help" }, help));
     this.element.append(this.#controls(), stage, this.#player(), foot);
     this.#centre = [view.width / 2, view.height / 2];
@@ -90,6 +97,7 @@ export class Viewer {
         spots ? ask(spots) : null,
         this.#show(0),
       ]);
+      this.legend.hidden = !this.#spots?.cells;
       this.#say();
       this.#draw();
     } catch (error) {
@@ -127,6 +135,7 @@ export class Viewer {
     const shown = await this.#fetch(frame);
     if (this.stopped || frame !== this.#frame) return; // overtaken
     this.#shown = shown;
+    this.#picture = null;
     this.#overlay = null;
     this.#edge = null;
     this.message.hidden = true;
@@ -158,8 +167,16 @@ export class Viewer {
         this.#mode = value;
         this.#overlay = null;
         this.#drawSoon();
-      }), this.#opacitySlider());
+      }), slider("Opacity", 0, 100, 70, (value) => {
+        this.#opacity = value / 100;
+        this.#drawSoon();
+      }));
     }
+    row.append(slider("Brightness", 0, 100, 0, (value) => {
+      this.#gamma = 1 + value / 40;
+      this.#picture = null;
+      this.#drawSoon();
+    }));
     if (tracks) row.append(toggle("Tracks", (on) => {
       this.#showTracks = on;
       this.#drawSoon();
@@ -167,17 +184,8 @@ export class Viewer {
     if (spots) row.append(toggle("Spots", (on) => {
       this.#showSpots = on;
       this.#drawSoon();
-    }));
+    }), this.legend);
     return row;
-  }
-
-  #opacitySlider() {
-    const input = h("input", { type: "range", min: "0", max: "100", value: "55", id: "opacity" });
-    input.addEventListener("input", () => {
-      this.#opacity = input.value / 100;
-      this.#drawSoon();
-    });
-    return h("div", { class: "control-group" }, h("label", { for: "opacity" }, "Opacity"), input);
   }
 
   #zoomButtons() {
@@ -406,7 +414,8 @@ export class Viewer {
     const top = height / 2 - cy * scale;
     const area = [left, top, this.view.width * scale, this.view.height * scale];
     context.imageSmoothingEnabled = scale < 2 * ratio;
-    context.drawImage(this.#shown.image, ...area);
+    this.#picture ??= brightened(this.#shown.image, this.#gamma);
+    context.drawImage(this.#picture, ...area);
     this.#drawLabels(context, area);
     const at = (y, x) => [left + (x + 0.5) * scale, top + (y + 0.5) * scale];
     const size = ratio * Math.min(3, Math.max(1, Math.sqrt(this.#scale())));
@@ -453,6 +462,13 @@ function segments(title, options, chosen, onchange) {
   const legend = h("span", { class: "legend", id: name }, title);
   const group = h("div", { class: "segments", role: "radiogroup", "aria-labelledby": name }, ...inputs);
   return h("div", { class: "control-group" }, legend, group);
+}
+
+function slider(words, min, max, value, oninput) {
+  const id = `slider-${words.toLowerCase()}`;
+  const input = h("input", { type: "range", min, max, value, id });
+  input.addEventListener("input", () => oninput(Number(input.value)));
+  return h("div", { class: "control-group" }, h("label", { for: id }, words), input);
 }
 
 function toggle(words, onchange) {

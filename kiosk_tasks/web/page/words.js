@@ -19,11 +19,11 @@ export function statusOf(job) {
 }
 
 const ABOUT = {
-  predict: "Nuclei, cytoplasm or phase contrast: every cell gets a number.",
-  mesmer: "A nuclear and a membrane channel: whole cells, nuclei or both.",
-  track: "A movie: cells keep their number from frame to frame, and divide.",
-  spot: "Fluorescent spots, to a fraction of a pixel.",
-  polaris: "Spots, and the cell that each lies in.",
+  predict: "Nuclei, cytoplasm or phase contrast: a number each",
+  mesmer: "A nuclear and a membrane channel, as in tissue",
+  track: "Cells keep their number from frame to frame",
+  spot: "Fluorescent spots, to a fraction of a pixel",
+  polaris: "Spots, and the cell that each one lies in",
 };
 const ORDER = Object.keys(ABOUT);
 
@@ -31,13 +31,26 @@ const ORDER = Object.keys(ABOUT);
 export function about(type) {
   if (ABOUT[type.name]) return ABOUT[type.name];
   const takes = (type.accepts ?? []).join(", ");
-  return takes ? `Takes ${takes}.` : "";
+  return takes ? `Takes ${takes}` : "";
 }
 
 /** Sort job types: the usual ones first, others by name. */
 export function sorted(types) {
   const place = (type) => (ORDER.includes(type.name) ? ORDER.indexOf(type.name) : ORDER.length);
   return [...types].sort((a, b) => place(a) - place(b) || a.name.localeCompare(b.name));
+}
+
+const titles = new Map();
+
+/** Remember what job types are called. */
+export function learn(types) {
+  types.forEach(({ name, title }) => titles.set(name, title));
+}
+
+/** Return the words for a job's type. */
+export function typeOf(job) {
+  const title = titles.get(plainType(job)) ?? plainType(job);
+  return isArchive(job) ? `${title}, an archive` : title;
 }
 
 export const isArchive = (job) => job.type.endsWith("-zip");
