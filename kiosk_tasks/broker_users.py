@@ -18,7 +18,8 @@ _CONNECT = "hello auth select ping client|setinfo client|setname time"
 _SCRIPTS = "evalsha script|load script|exists multi exec discard watch unwatch"
 _LEDGER = (
     "hget hmget hgetall hvals hlen hset hdel hincrby exists expire rpush lrange sadd scard "
-    "smembers zadd zcard zscore zmscore zrem zrange zrevrange zrangebyscore zremrangebyscore"
+    "smembers zadd zcard zscore zmscore zrem zrange zrevrange zrangebyscore "
+    "zrevrangebyscore zremrangebyscore"
 )
 """What the job records and their scripts need."""
 _MESSAGES = (

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from celery.result import denied_join_result
+
 from kiosk_tasks.archive_jobs import ARCHIVE_END
-from kiosk_tasks.errors import Cancelled
+from kiosk_tasks.errors import Cancelled, MissingObject
 from kiosk_tasks.job import Job, Status, new_job
 from kiosk_tasks.jobs import find, find_for
-from kiosk_tasks.ledger import LostJobs, Record
+from kiosk_tasks.ledger import LostJobs, NotEnded, Owner, Page, Record, listing
 from kiosk_tasks.outputs import place_in, stem_of
 from kiosk_tasks.run.ending import discard, end_badly
 from kiosk_tasks.run.links import plan_links
@@ -25,16 +27,19 @@ from kiosk_tasks.settings import Settings
 from kiosk_tasks.wiring import adapters
 
 __all__ = [
+    "again",
     "cancel",
     "consumers",
     "fetch",
     "forget_files",
     "newest",
+    "page",
     "reap",
     "seconds_since_reaping",
     "status",
     "submit",
     "submit_file",
+    "submit_for",
     "unconsumed",
     "watch",
 ]
@@ -50,6 +55,33 @@ def submit(type_name: str, fields: Mapping[str, Any]) -> Job:
     job = new_job(find_for(type_name, fields), fields)
     _chain().submit(job)
     return job
+
+
+def submit_for(owner: Owner, job: Job) -> tuple[Record, bool]:
+    """Submit a job of a user's; return its record, and whether it was new.
+
+    One of the same id is the same job: it is not submitted twice, however many try at once.
+    Raises TooManyJobs.
+    """
+    with denied_join_result():  # nobody waits here: else each leaves a subscription behind
+        _chain().submit(job, owner=owner)
+    record = status(job.id)
+    # Of those who made a job of this id, one has written what it made.
+    return record, record.fields["created_at"] == job.created_at
+
+
+def again(owner: Owner, job_id: str, *, new_id: str | None = None) -> tuple[Record, bool]:
+    """Submit a job that has ended once more: the same input, the same parameters, another id.
+
+    Raises UnknownJob, NotEnded, MissingObject if the input is gone, and TooManyJobs.
+    """
+    record = status(job_id)
+    if not record.status.terminal:
+        raise NotEnded(f"job {job_id} is {record.status}; it can be done again once it has ended.")
+    job = new_job(find(record.fields["job_type"]), record.payload, job_id=new_id)
+    if not adapters().storage.exists(job.source.input_file_name):
+        raise MissingObject(f"the input of job {job_id} is gone; send the file again.")
+    return submit_for(owner, job)
 
 
 def submit_file(
@@ -80,7 +112,15 @@ def status(job_id: str) -> Record:
 
 def newest(count: int) -> list[Record]:
     """Return the newest jobs' records, newest first."""
-    return adapters().ledger.newest(count)
+    return page(count).records
+
+
+def page(count: int, *, before: str = "") -> Page:
+    """Return the newest jobs of those submitted before a moment, or a page's `before`.
+
+    Raises InvalidParameter.
+    """
+    return listing.newest(adapters().ledger, count, before=before)
 
 
 def cancel(job_id: str) -> bool:

@@ -5,14 +5,20 @@ records.py   what a record says
 pulse.py     a running job's sign of life
 reporter.py  a running job's progress
 lost.py      what the reaper asks
+listing.py   the newest jobs
+owner.py     who submits, and how many they may have open
+reservations.py  the right to be the only one for a while
 scripts/     the changes, in Lua
 """
 
 from kiosk_tasks.ledger.ledger import Ending, Ledger
+from kiosk_tasks.ledger.listing import Page, newest
 from kiosk_tasks.ledger.lost import LostJobs, Waiting
+from kiosk_tasks.ledger.owner import NotEnded, Owner, TooManyJobs
 from kiosk_tasks.ledger.pulse import Heart, Pulse
 from kiosk_tasks.ledger.records import Claim, Record
 from kiosk_tasks.ledger.reporter import LedgerReporter
+from kiosk_tasks.ledger.reservations import Reservation
 
 __all__ = [
     "Claim",
@@ -21,7 +27,13 @@ __all__ = [
     "Ledger",
     "LedgerReporter",
     "LostJobs",
+    "NotEnded",
+    "Owner",
+    "Page",
     "Pulse",
     "Record",
+    "Reservation",
+    "TooManyJobs",
     "Waiting",
+    "newest",
 ]

@@ -5,7 +5,8 @@ A record is a hash with the fields that the old Kiosk's clients read, and ours b
 its claim changes nothing. While it runs it renews its *lease*; between links it *releases* the job.
 
     <prefix>job:<id>          the record
-    <prefix>open, jobs        open jobs and all jobs, by time of submission
+    <prefix>open, jobs        open jobs, and all that are nobody's children, by time of submission
+    <prefix>open:<user>       open jobs that a user of the web service has submitted
     <prefix>leases            jobs that run, by the time at which their lease ends
     <prefix>waiting:<lane>    jobs whose message is in that list of the broker, by time of sending
     <prefix>lanes             names of those
@@ -25,6 +26,7 @@ import redis
 
 from kiosk_tasks.errors import ClaimLost, UnknownJob
 from kiosk_tasks.job import Job, Status
+from kiosk_tasks.ledger.owner import Owner, TooManyJobs
 from kiosk_tasks.ledger.records import Claim, Record, new_fields, now
 from kiosk_tasks.ledger.scripts import Scripts, flat
 from kiosk_tasks.redis_clients import mapped_broker_errors
@@ -70,18 +72,34 @@ class Ledger:
         self._redis = client
         self._identity = socket.gethostname()
 
-    def submit(self, job: Job, *, lane: str, parent: str = "", mirror: str = "") -> bool:
+    def submit(
+        self,
+        job: Job,
+        *,
+        lane: str,
+        parent: str = "",
+        mirror: str = "",
+        owner: Owner | None = None,
+    ) -> bool:
         """Write a new job's record and index it, in one transaction; False if it is there already.
 
         The message is sent only after this, so that no job exists in the broker alone.
         lane: the broker's list that the message will go to.
         parent: the job that waits for this one.
         mirror: a hash that is kept like the record, for a client that polls it.
+        owner: who submits it; raises TooManyJobs if they have as many open ones as they may.
         """
-        fields = flat(new_fields(job, mirror=mirror))
+        fields = new_fields(job, mirror=mirror) | ({"user": owner.name} if owner else {})
+        most_open = owner.most_open if owner else 0
         answer = self.scripts.call(
-            "submit", job.id, job.id, uuid4().hex, lane, parent, self.expires_s, *fields
+            *("submit", job.id, job.id, uuid4().hex, lane, parent, self.expires_s, most_open),
+            *flat(fields),
         )
+        if answer == "many":
+            raise TooManyJobs(
+                f"{most_open} of your jobs have not ended, and no more are taken at a time. "
+                "Send this one when some have."
+            )
         return bool(answer == "written")
 
     def claim(self, job_id: str, *, stage_index: int, redelivered: bool = False) -> Claim | None:
@@ -180,12 +198,6 @@ class Ledger:
         if not fields:
             raise UnknownJob(f"the ledger has no job {job_id}; it may have expired.")
         return Record(job_id, fields)
-
-    def newest(self, count: int) -> list[Record]:
-        """Return the newest records, newest first."""
-        with mapped_broker_errors():
-            ids: Any = self._redis.zrevrange(self.scripts.key("jobs"), 0, count - 1)
-        return self.records(ids)
 
     def records(self, job_ids: Collection[str]) -> list[Record]:
         """Return the records of these jobs in one round trip, without those that are gone."""

@@ -56,9 +56,10 @@ class LedgerReporter:
         self._pulse.check()
 
     def progress(self, done: int, total: int) -> None:
-        """Record the percentage."""
+        """Record the percentage, and how many units it is of how many."""
         self.check()
-        self._keep({"progress": str(100 * done // max(total, 1))})
+        share = str(100 * done // max(total, 1))
+        self._keep({"progress": share, "units_done": str(done), "units_total": str(total)})
         if time.monotonic() - self._last_write_s >= _MIN_INTERVAL_S:
             self._write({})
 

@@ -18,7 +18,7 @@ from kombu.exceptions import OperationalError
 
 from kiosk_tasks.job import Job, JobType
 from kiosk_tasks.jobs import find
-from kiosk_tasks.ledger import Ledger
+from kiosk_tasks.ledger import Ledger, Owner
 from kiosk_tasks.run.links import ADMIT, CONTINUE, Link, lane_of, plan_links
 from kiosk_tasks.settings import Settings
 
@@ -66,19 +66,20 @@ def submit(
     parent: str = "",
     mirror: str = "",
     links: Sequence[Link] = (),
+    owner: Owner | None = None,
     **options: Any,
 ) -> AsyncResult[Any]:
     """Write the job's record, then send its first link.
 
     In this order: a crash between the two leaves a record that is sent again, never a message that
     nobody accounts for. A job that is recorded already is not sent a second time.
-    parent, mirror: as for `Ledger.submit`. options: as for `Task.apply_async`.
+    parent, mirror, owner: as for `Ledger.submit`. options: as for `Task.apply_async`.
     links: the job type's, where the caller has planned them already.
     """
     links = links or planned(find(job.type_name))
     priority = ADMIT if options.get("priority", ADMIT) >= ADMIT else CONTINUE  # as kombu does
     lane = lane_of(options.get("queue") or links[0].queue, priority)
-    if not ledger.submit(job, lane=lane, parent=parent, mirror=mirror):
+    if not ledger.submit(job, lane=lane, parent=parent, mirror=mirror, owner=owner):
         return app.AsyncResult(job.id)
     try:
         sent = send(app, job.type_name, job.id, links=links, **options)

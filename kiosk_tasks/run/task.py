@@ -166,7 +166,8 @@ def _fan_out(
     """Submit the children and let the job wait, holding no worker."""
     key = outside.workspace.put(claim.job_id, task.job_type.steps[link.stop].name, value.keep)
     told = submit_children(task.app, outside.ledger, claim.job_id, value.children, report.check)
-    fields = {**report.unwritten(), **told, "artifact": key, "progress": "0"}
+    units = {"progress": "0", "units_done": "0", "units_total": told["total_jobs"]}
+    fields = {**report.unwritten(), **told, **units, "artifact": key}
     lane = link_at(task.job_type, link.stop).lane
     if outside.ledger.release(claim, "children", lane=lane, stage_index=link.stop, fields=fields):
         resume(task.app, outside.ledger, claim.job_id)

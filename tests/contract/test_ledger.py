@@ -14,7 +14,7 @@ from redis.retry import Retry
 
 from kiosk_tasks.errors import BrokerUnavailable, ClaimLost, UnknownJob
 from kiosk_tasks.job import Job, JobType, Params, Status, new_job
-from kiosk_tasks.ledger import Claim, Ledger, LostJobs, Record
+from kiosk_tasks.ledger import Claim, Ledger, LostJobs, Record, newest
 from tests.conftest import Broker
 
 
@@ -173,7 +173,7 @@ def test_newest_come_first(ledger: Ledger) -> None:
     jobs = [job(original_name=f"{number}.tif") for number in range(4)]
     for one in jobs:
         ledger.submit(one, lane=LANE)
-    assert [record.id for record in ledger.newest(3)] == [one.id for one in jobs[:0:-1]]
+    assert [record.id for record in newest(ledger, 3).records] == [one.id for one in jobs[:0:-1]]
     assert ledger.open_count() == 4
 
 
@@ -182,7 +182,7 @@ def test_index_forgets_what_has_expired(ledger: Ledger, broker: Broker) -> None:
     ledger.submit(old, lane=LANE)
     broker.client.zadd(f"{broker.prefix}jobs", {old.id: 1.0})
     broker.client.delete(f"{broker.prefix}job:{old.id}")
-    assert ledger.newest(5) == []  # a record that is gone is left out
+    assert newest(ledger, 5).records == []  # a record that is gone is left out
     fresh = job()
     ledger.submit(fresh, lane=LANE)
     assert broker.client.zrange(f"{broker.prefix}jobs", 0, -1) == [fresh.id]
@@ -228,7 +228,7 @@ def test_broker_that_is_gone() -> None:
         lambda: ledger.children("x"),
         lambda: ledger.finish("x", Status.DONE, {}),
         lambda: ledger.record("x"),
-        lambda: ledger.newest(1),
+        lambda: newest(ledger, 1),
         lambda: ledger.open_count(),
     ]
     for call in calls:

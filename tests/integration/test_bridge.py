@@ -19,6 +19,7 @@ from kiosk_tasks.bridge import Bridge, job_id_of, make_bridge
 from kiosk_tasks.bridge.bridge import Pace
 from kiosk_tasks.errors import BrokerUnavailable, UnknownJob
 from kiosk_tasks.job import Status
+from kiosk_tasks.ledger import newest
 from tests.conftest import wait_for
 from tests.integration.test_chain import Client, Site, client_of, new_site, running_worker
 from tests.processes import child
@@ -313,7 +314,7 @@ def test_pushed_twice_is_one_job(bridge: Bridge, client: Client, frontend: Front
     frontend.push(key)
     drain(bridge)
     assert len(client.waiting("predict")) == 1
-    assert [record.id for record in client.ledger.newest(9)] == [job_id_of(key)]
+    assert [record.id for record in newest(client.ledger, 9).records] == [job_id_of(key)]
     assert frontend.redis.pubsub_channels(f"*{job_id_of(key)}*") == [], "it awaits the result"
 
 
@@ -404,7 +405,7 @@ def test_hash_that_nobody_pushed_is_taken_after_a_while(
         return "job_id" in frontend.poll(orphan)
 
     wait_until(adopted)
-    assert {record.id for record in client.ledger.newest(9)} == set(
+    assert {record.id for record in newest(client.ledger, 9).records} == set(
         map(job_id_of, [orphan, waiting])
     )
     assert "job_id" not in frontend.poll(done)
@@ -458,7 +459,7 @@ def test_killed_between_any_two_commands(
     assert len(keys) > (8 if good else 4)
     assert frontend.waiting() == 0
     assert held(client.site, frontend) == []
-    ids = {record.id for record in client.ledger.newest(1000)}
+    ids = {record.id for record in newest(client.ledger, 1000).records}
     if good:
         assert ids == {job_id_of(key) for key in keys}
         waiting = f"{client.site.prefix}waiting:predict:6"

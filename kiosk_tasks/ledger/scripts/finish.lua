@@ -25,6 +25,8 @@ put(record, {unpack(ARGV, 6)})
 redis.call('HDEL', record, 'token')
 redis.call('HSET', record, 'ended_by', token)
 redis.call('ZREM', prefix .. 'open', id)
+local user = get('user')
+if user then redis.call('ZREM', prefix .. 'open:' .. user, id) end
 local moment = now()
 if untidy or get('status') ~= 'done' then
   redis.call('ZADD', prefix .. 'sweep', moment + sweep_s, id)
@@ -47,7 +49,7 @@ end
 redis.call('SADD', its_ended, id) -- the parent will read the record, however late
 if its[1] ~= 'waiting' then return {'written', ''} end
 local count, total = redis.call('SCARD', its_ended), tonumber(its[2])
-put(its_record, {'progress', math.floor(100 * count / total)})
+put(its_record, {'progress', math.floor(100 * count / total), 'units_done', count, 'units_total', total})
 if count < total then return {'written', ''} end
 wait_in(its[3], parent, moment)
 redis.call('HSET', record, 'ended_parent', parent)

@@ -1,18 +1,30 @@
 -- Write a new job's record and index it; nothing happens if it is there already.
 -- ARGV: prefix, job id, submission (a random word), lane, parent ('' = none),
--- seconds after which ended jobs leave the index, field, value, …
+-- seconds after which ended jobs leave the index, most open jobs of the user that the fields name
+-- (0 = any number), field, value, …
+-- Answers 'written', 'there', or 'many' if the user has as many open ones.
 local id, submission, lane, parent = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local there = get('submission')
 -- the same call again, after a reply that was lost on the way, counts as the first
 if there or get('status') then return there == submission and 'written' or 'there' end
 local moment = now()
-redis.call('HSET', record, 'submission', submission, 'lane', lane, unpack(ARGV, 7))
+redis.call('HSET', record, 'submission', submission, 'lane', lane, unpack(ARGV, 8))
+local user = get('user')
+if user then
+  local theirs, most = prefix .. 'open:' .. user, tonumber(ARGV[7])
+  if most > 0 and redis.call('ZCARD', theirs) >= most then
+    redis.call('DEL', record)
+    return 'many'
+  end
+  redis.call('ZADD', theirs, moment, id)
+end
 mirror_fields(record, {'job_id', id}) -- from now on it is known to be a job's
 redis.call('ZADD', prefix .. 'open', moment, id)
-redis.call('ZADD', prefix .. 'jobs', moment, id)
-redis.call('ZREMRANGEBYSCORE', prefix .. 'jobs', '-inf', moment - ARGV[6])
 wait_in(lane, id, moment)
-if parent ~= '' then
+if parent == '' then
+  redis.call('ZADD', prefix .. 'jobs', moment, id)
+  redis.call('ZREMRANGEBYSCORE', prefix .. 'jobs', '-inf', moment - ARGV[6])
+else
   redis.call('HSET', record, 'parent', parent)
   redis.call('RPUSH', prefix .. 'children:' .. parent, id)
 end
