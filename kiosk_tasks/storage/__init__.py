@@ -1,4 +1,4 @@
-"""Buckets: whole objects by key, on disk, at S3 or in memory. `from_url` picks the adapter."""
+"""Buckets: whole objects by key, on disk, at S3, Google or in memory; `from_url` picks one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NO_LETTERS = ("Cc", "Cs")
 
 
 def from_url(url: str) -> Storage:
-    """Return the bucket at `file:///folder`, `s3://bucket/prefix` or `memory://name`.
+    """Return the bucket at `file:///folder`, `s3://bucket/…`, `gs://bucket/…` or `memory://name`.
 
     Raises InvalidParameter for another scheme, naming those that there are.
     """
@@ -31,12 +31,16 @@ def from_url(url: str) -> Storage:
         from kiosk_tasks.storage.s3 import S3Storage
 
         return S3Storage.from_url(url)
+    if scheme == "gs":
+        from kiosk_tasks.storage.gcs import GCSStorage
+
+        return GCSStorage.from_url(url)
     if scheme == "memory":
         from kiosk_tasks.storage.memory import MemoryStorage
 
         return MemoryStorage.named(rest)
     raise InvalidParameter(
-        f'"{scheme}://" is no bucket this version knows; use file:///…, s3://… or memory://….'
+        f'"{scheme}://" is no bucket this version knows; use file:///…, s3://…, gs://… or memory://….'
     )
 
 

@@ -26,6 +26,7 @@ from kiosk_tasks.ports import Storage
 from kiosk_tasks.storage import from_url
 from kiosk_tasks.storage.local import LocalStorage
 from kiosk_tasks.storage.memory import MemoryStorage
+from tests.gcs_server import gcs_bucket_url, gcs_server, service_account
 from tests.s3_server import bucket_url, s3_server
 
 STREAM_PART = 5 * 2**20
@@ -71,7 +72,20 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(params=["local", "local-relative", "memory", "s3", "s3-prefix"])
+@pytest.fixture(scope="module")
+def gcs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with gcs_server(tmp_path_factory.mktemp("gcs") / "log") as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def account(gcs: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return service_account(tmp_path_factory.mktemp("account"), gcs)
+
+
+@pytest.fixture(
+    params=["local", "local-relative", "memory", "s3", "s3-prefix", "gcs", "gcs-prefix"]
+)
 def bucket(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     if request.param == "memory":
         return MemoryStorage()
@@ -80,12 +94,15 @@ def bucket(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
     if request.param == "local-relative":
         monkeypatch.chdir(tmp_path)
         return LocalStorage(Path("bucket"))
-    prefix = "" if request.param == "s3" else "a/prefix µ+"
-    return from_url(
-        bucket_url(
-            request.getfixturevalue("s3"), monkeypatch, prefix=prefix, part_bytes=STREAM_PART
-        )
-    )
+    server, _, prefixed = request.param.partition("-")
+    more: dict[str, Any] = {"part_bytes": STREAM_PART}
+    if prefixed:
+        more["prefix"] = "a/prefix µ+"
+    if server == "s3":
+        return from_url(bucket_url(request.getfixturevalue("s3"), monkeypatch, **more))
+    if prefixed:  # with rights of its own, and signed links
+        more["credentials"] = request.getfixturevalue("account")
+    return from_url(gcs_bucket_url(request.getfixturevalue("gcs"), monkeypatch, **more))
 
 
 def test_put_then_get(bucket: Storage) -> None:

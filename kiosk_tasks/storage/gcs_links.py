@@ -1,0 +1,64 @@
+"""Links to objects at Google: signed with the worker's key, or by Google in the worker's name."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import google.auth.transport.requests
+from google.auth.credentials import Signing
+
+from kiosk_tasks.errors import StorageDenied
+from kiosk_tasks.storage.gcs_client import Reach
+
+__all__ = ["link"]
+
+_GOOGLE = "https://storage.googleapis.com"
+_NOT_YET_KNOWN = "default"  # what a machine of Google's calls its account before it asks
+
+
+def link(reach: Reach, name: str, *, method: str, disposition: str | None = None) -> str:
+    """Return a link to the object that holds for the options' lifetime; errors are the SDK's.
+
+    disposition: the Content-Disposition that it is served with.
+    """
+    options = reach.options
+    if options.anonymous or not options.sign_links:
+        return _plain(reach, name, disposition)
+    signed: str = reach.blob(name).generate_signed_url(
+        version="v4",
+        method=method,
+        expiration=timedelta(seconds=options.url_lifetime_s),
+        api_access_endpoint=_address(reach),
+        response_disposition=disposition,
+        **_signer(reach),
+    )
+    return signed
+
+
+def _address(reach: Reach) -> str:
+    options = reach.options
+    return (options.public_endpoint or options.endpoint or _GOOGLE).rstrip("/")
+
+
+def _plain(reach: Reach, name: str, disposition: str | None) -> str:
+    query = f"?{urlencode({'response-content-disposition': disposition})}" if disposition else ""
+    return f"{_address(reach)}/{reach.bucket}/{quote(name)}{query}"
+
+
+def _signer(reach: Reach) -> dict[str, Any]:
+    """Return who signs, if the credentials cannot: Google's IAM, for a service account."""
+    credentials: Any = reach.client._credentials
+    if isinstance(credentials, Signing):
+        return {}
+    account = getattr(credentials, "service_account_email", None)
+    if not credentials.valid or account == _NOT_YET_KNOWN:
+        credentials.refresh(google.auth.transport.requests.Request())
+        account = getattr(credentials, "service_account_email", None)
+    if not account:
+        raise StorageDenied(
+            f"links to the bucket {reach.bucket!r} cannot be signed: the worker's credentials are "
+            f"no service account's. Give it one, or say ?sign_links=false."
+        )
+    return {"service_account_email": account, "access_token": credentials.token}
