@@ -22,6 +22,7 @@ from kiosk_tasks.ports import Storage
 from kiosk_tasks.storage import from_url
 from kiosk_tasks.storage.local import LocalStorage
 from kiosk_tasks.storage.memory import MemoryStorage
+from tests.gcs_server import gcs_bucket_url, gcs_server
 from tests.http_faults import FaultyProxy, Hold, Request
 from tests.s3_server import bucket_url, s3_server
 from tests.storage_writers import race
@@ -44,19 +45,30 @@ def proxy(s3: str) -> Iterator[FaultyProxy]:
         yield proxy
 
 
-@pytest.fixture(params=["local", "s3"])
+@pytest.fixture(scope="module")
+def gcs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with gcs_server(tmp_path_factory.mktemp("gcs") / "log") as url:
+        yield url
+
+
+@pytest.fixture(params=["local", "s3", "gcs"])
 def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A bucket that other processes reach, too."""
     if request.param == "local":
         return (tmp_path / "bucket").as_uri()
+    if request.param == "gcs":
+        return gcs_bucket_url(request.getfixturevalue("gcs"), monkeypatch, part_bytes=PART)
     server, proxy = request.getfixturevalue("s3"), request.getfixturevalue("proxy")
     return bucket_url(server, monkeypatch, via=proxy.url, part_bytes=PART)
 
 
-@pytest.fixture(params=["memory", "local", "local-without-links", "s3"])
+@pytest.fixture(params=["memory", "local", "local-without-links", "s3", "gcs"])
 def bucket(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     if request.param == "memory":
         return MemoryStorage()
+    if request.param == "gcs":
+        server = request.getfixturevalue("gcs")
+        return from_url(gcs_bucket_url(server, monkeypatch, part_bytes=PART))
     if request.param == "s3":
         server, proxy = request.getfixturevalue("s3"), request.getfixturevalue("proxy")
         return from_url(bucket_url(server, monkeypatch, via=proxy.url, part_bytes=PART))
@@ -250,6 +262,28 @@ def test_killed_s3_writer_leaves_an_upload_that_is_removed(
     assert storage.remove_partials(-60) == 1
     assert storage.remove_partials(-60) == 0
     assert storage.put_new("a/key", b"next")
+
+
+def test_killed_gcs_writer_leaves_nothing_to_see(gcs: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    hold = Hold(after_bytes=1000)
+    with FaultyProxy(gcs) as proxy:
+        url = gcs_bucket_url(gcs, monkeypatch, via=proxy.url, part_bytes=PART)
+        storage = from_url(url)
+        second = f"bytes {PART}-"
+        proxy.plan = lambda request: (
+            hold if request.headers.get("content-range", "").startswith(second) else None
+        )
+        writer = start("race", url, "a/key", 2 * PART + 1, 1, 1)
+        with killed(writer):
+            assert hear(writer) == "ready"
+            say(writer, "go")
+            assert hold.reached.wait(20)
+        hold.release.set()
+        assert not storage.exists("a/key")
+        assert list(storage.list()) == []
+        assert storage.remove_partials(-60) == 0
+        assert storage.put_new("a/key", b"next")
+        assert storage.get("a/key") == b"next"
 
 
 def test_upload_that_ends_while_remains_are_looked_for(
