@@ -10,6 +10,7 @@ from kiosk_tasks import __version__
 from kiosk_tasks.settings import Settings
 from kiosk_tasks.web.errors import add_error_handlers
 from kiosk_tasks.web.links import Signer
+from kiosk_tasks.web.metrics import add_metrics
 from kiosk_tasks.web.routes import (
     catalogue,
     events,
@@ -53,4 +54,5 @@ def create_app(settings: Settings | None = None, *, outside: Adapters | None = N
     groups = (jobs, events, results, view, inspect, catalogue, health, files, old, page)
     for group in groups:  # the page last: it takes what is left
         app.include_router(group.router)
+    add_metrics(app)  # around all else: what is refused counts, too
     return app

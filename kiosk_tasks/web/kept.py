@@ -12,7 +12,7 @@ __all__ = ["kept"]
 
 T = TypeVar("T")
 
-_making = threading.Lock()
+_making = threading.RLock()  # making one thing may ask for another
 
 
 def kept(request: Request, name: str, make: Callable[[], T]) -> T:

@@ -28,12 +28,12 @@ class Site:
     signer: Signer
 
 
-def _site(request: Request) -> Site:
+async def _site(request: Request) -> Site:
     site: Site = request.app.state.site
     return site
 
 
-def _user(request: Request) -> str:
+async def _user(request: Request) -> str:
     """Return who asks, as the gate has found out; empty where nobody need say."""
     return str(request.scope.get("kiosk_user", ""))
 

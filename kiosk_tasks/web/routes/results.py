@@ -56,7 +56,7 @@ class FilesJson(BaseModel):
     files: list[FileJson]
 
 
-def directories(request: Request, site: SiteOf) -> Directories:
+async def directories(request: Request, site: SiteOf) -> Directories:
     """Return this service's cache of the directories of results."""
     return kept(request, "directories", lambda: Directories(site.storage))
 
