@@ -15,7 +15,7 @@ export UV_SYSTEM_CERTS ?= true
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults check fmt up bench docs model requirements clean
+.PHONY: help demo test browser faults check fmt up bench docs model requirements clean
 
 help: ## Print this map
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -23,11 +23,18 @@ help: ## Print this map
 demo: $(VENV)/.run ## Segment a real image through the queue; results in demo/
 	$(BIN)/kiosk run predict $(IMAGE) -o $(OUT)
 
-test: $(VENV)/.dev ## Run all tests, with coverage
+test: $(VENV)/.dev browser ## Run all tests, with coverage
 	rm -f .coverage .coverage.*
 	$(BIN)/python -m tests
 	$(BIN)/python -m coverage combine -q
 	$(BIN)/python -m coverage report --skip-covered
+
+browser: ## Install Chromium if it is missing, on Debian as root; without it, the web page's tests skip
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || { \
+		[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends \
+			chromium fonts-dejavu-core >/dev/null; } || \
+		echo "There is no Chromium: the web page's tests are skipped, and fail where CI is set."
 
 faults: $(VENV)/.dev ## Run the fault suite in its large size, about an hour; FAULTS=more options of it
 	$(BIN)/python -m pytest tests/faults --fault-size nightly $(FAULTS)
@@ -63,7 +70,7 @@ requirements: $(UV) ## Pin all dependencies anew, with hashes
 		pyproject.toml --group docs -c requirements/dev.txt -o requirements/docs.txt
 
 clean: ## Remove what the targets above made
-	rm -rf $(VENV) .tools $(OUT) site .coverage .coverage.*
+	rm -rf $(VENV) .tools $(OUT) site test-artifacts .coverage .coverage.*
 
 .tools/bin/uv:
 	$(PYTHON) -m venv .tools
