@@ -11,7 +11,11 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from kiosk_tasks.client.errors import CannotSend, ServerUnavailable
 
-__all__ = ["Address", "find_address"]
+__all__ = ["ENVIRONMENT", "Address", "find_address"]
+
+ENVIRONMENT = ("KIOSK_URL", "KIOSK_TOKEN")
+"""What a client reads of the environment, beside the settings of a server."""
+
 
 _STACK_ENV = "stack.env"  # as `kiosk_tasks.settings` names it, which a client does without
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from kiosk_tasks.client.calls import Calls
 from kiosk_tasks.client.effects import Plan
-from kiosk_tasks.client.errors import NotInResult, ServerError
+from kiosk_tasks.client.errors import NotFound, NotInResult, ServerError
 from kiosk_tasks.client.reading import (
     Part,
     Row,
@@ -120,6 +120,16 @@ class Contents:
             self._kept["overlay"] = yield from self._calls.overlay(self.state.id)
         picture: bytes = self._kept["overlay"]
         return picture
+
+    def picture(self) -> Plan[bytes | None]:
+        """Return what to show of the result: the overlay, else the film of tracks, if any."""
+        if self.state.archive:
+            return None
+        films = find((yield from self._names()), "_tracks.gif")
+        try:
+            return (yield from (self.read(films[0]) if films else self.overlay()))
+        except NotFound:
+            return None
 
     def save(self, folder: Path) -> Plan[list[Path]]:
         """Write all files into a folder; return their paths, by name.

@@ -73,9 +73,10 @@ def _picture(picture: bytes | None, state: State) -> str:
     if not picture or len(picture) > _MOST_PICTURE_BYTES:
         return ""
     data = base64.b64encode(picture).decode("ascii")
+    kind = "gif" if picture.startswith(b"GIF8") else "png"
     return (
         '<div><img style="max-width:512px;max-height:512px;margin-top:.5em" '
-        f'alt="overlay of {escape(state.name)}" src="data:image/png;base64,{data}"></div>'
+        f'alt="overlay of {escape(state.name)}" src="data:image/{kind};base64,{data}"></div>'
     )
 
 

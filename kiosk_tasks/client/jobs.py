@@ -8,7 +8,6 @@ from contextlib import closing
 from kiosk_tasks.client.calls import Calls, require_done
 from kiosk_tasks.client.contents import Contents
 from kiosk_tasks.client.display import say, showing
-from kiosk_tasks.client.errors import KioskClientError
 from kiosk_tasks.client.html import job_html
 from kiosk_tasks.client.results import Result
 from kiosk_tasks.client.state import State
@@ -150,13 +149,7 @@ class Job(JobFacts):
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows: the facts, and the overlay of a job that is done."""
-        picture = None
-        if self.done and not self.state.archive:
-            try:
-                picture = self.result().overlay
-            except KioskClientError:
-                picture = None
-        return job_html(self.state, picture)
+        return job_html(self.state, self.result().picture() if self.done else None)
 
 
 class Jobs(list[Job]):

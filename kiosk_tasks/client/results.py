@@ -88,11 +88,14 @@ class Result:
     def _repr_html_(self) -> str:
         """Return what a notebook shows."""
         try:
-            picture = None if self.state.archive else self.overlay
-        except KioskClientError:
-            picture = None
-        try:
             files = self.files
         except KioskClientError:
             files = []
-        return result_html(self.state, files, picture)
+        return result_html(self.state, files, self.picture())
+
+    def picture(self) -> bytes | None:
+        """Return what a notebook shows: the overlay, or the film of tracks (GIF), if any."""
+        try:
+            return self._run(self._contents.picture())
+        except KioskClientError:
+            return None

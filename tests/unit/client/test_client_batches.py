@@ -12,10 +12,10 @@ import pytest
 
 from kiosk_tasks.client.batches import Batch, Mapped
 from kiosk_tasks.client.calls import Calls
-from kiosk_tasks.client.effects import Listen, Pause, Send
+from kiosk_tasks.client.effects import Listen, NetworkDown, Pause, Send
 from kiosk_tasks.client.errors import CannotSend, ServerUnavailable
 from kiosk_tasks.client.wire import Reply, Upload
-from tests.unit.client.network import NetworkDown, reply
+from tests.unit.client.network import reply
 
 CALLS = Calls("http://kiosk.test", retries=0)
 
