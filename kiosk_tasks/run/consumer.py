@@ -31,7 +31,6 @@ class Consumer(CeleryConsumer):
         errors = self.connection_errors  # type: ignore[attr-defined]  # missing in Celery's types
         self.timer.call_after(_LATER_S, message.reject_log_error, (log, errors, True))
 
-
     def on_connection_error_after_connected(self, exc: Exception) -> None:
         """Let go of a lost connection; it is made anew afterwards.
 
