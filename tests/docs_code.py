@@ -79,14 +79,15 @@ def shown(text: str) -> list[str]:
 
 def unmet(expected: Iterable[str], printed: str) -> list[str]:
     """Return the expected lines that were not printed, or not in that order."""
-    lines = iter([" ".join(line.split()) for line in printed.splitlines()])
-    missing = []
+    text = "\n".join(" ".join(line.split()) for line in printed.splitlines())
+    at = 0
     for line in expected:
         pattern = re.escape(" ".join(line.split())).replace(_GAP, ".*")
-        if not any(re.search(pattern, one) for one in lines):
-            missing.append(line)
-            break
-    return missing
+        found = re.compile(pattern).search(text, at)
+        if found is None:
+            return [line]
+        at = found.end()
+    return []
 
 
 @dataclass
@@ -95,12 +96,14 @@ class Reader:
 
     background: commands that go on running, each with what says that it is ready.
     there: commands that need not be run, since what they start is there.
+    instead: what stands in the page, and what is meant here: addresses.
     """
 
     folder: Path
     scratch: Path
     env: dict[str, str]
     there: frozenset[str] = frozenset({"kiosk up"})
+    instead: Mapping[str, str] = field(default_factory=dict)
     _stack: ExitStack = field(default_factory=ExitStack)
     _python: subprocess.Popen[str] | None = None
 
@@ -114,6 +117,8 @@ class Reader:
 
     def follow(self, page: str) -> int:
         """Run all blocks of a page; return how many were run."""
+        for text, meant in self.instead.items():
+            page = page.replace(text, meant)
         to_run = [block for block in blocks(page) if not block.reason]
         for block in to_run:
             printed = self._console(block) if block.kind == "console" else self._exec(block)

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.conftest import SAMPLES, Shell
+from tests.acceptance.conftest import SAMPLES
 from tests.docs_code import Reader, blocks, reader_env
+from tests.kiosk_up import Kiosk
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = [*sorted(DOCS.glob("start-*.md"))]
@@ -23,13 +24,14 @@ def text_of(page: Path) -> str:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_every_block_runs(page: Path, up: Shell, tmp_path: Path) -> None:
+def test_every_block_runs(page: Path, kiosk: Kiosk, tmp_path: Path) -> None:
     folder, scratch = tmp_path / "reader", tmp_path / "scratch"
     folder.mkdir()
     scratch.mkdir()
     shutil.copytree(SAMPLES, folder / "samples")
-    env = reader_env({**os.environ, **up.env, "COLUMNS": "120"})
-    with Reader(folder, scratch, env) as reader:
+    env = reader_env({**os.environ, **kiosk.env, "COLUMNS": "120"})
+    instead = {"http://127.0.0.1:8000": kiosk.url, "/var/lib/kiosk": str(kiosk.home)}
+    with Reader(folder, scratch, env, instead=instead) as reader:
         assert reader.follow(text_of(page)) > 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 from tests.docs_reference import commands, sentences, tables
@@ -16,6 +17,7 @@ PARTS: dict[str, Callable[..., str]] = {
     "job types": tables.job_types_table,
     "users": tables.users_table,
     "commands": commands.commands,
+    "routes": lambda: import_module("tests.docs_reference.routes").routes(),
     "error": sentences.error,
 }
 _PART = re.compile(
