@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from kiosk_tasks.errors import InvalidAxes, MissingChannel
 from kiosk_tasks.imaging.image import AXES
 
-__all__ = ["MovieAxes", "movie_axes"]
+__all__ = ["MovieAxes", "file_letters", "movie_axes"]
 
 _COLOURS = 3
 
@@ -69,7 +69,7 @@ def movie_axes(
     samples: how many of them are no colours but opacity; whether pixels are bytes.
     Raises InvalidAxes and MissingChannel.
     """
-    letters = _letters(found, shape, given)
+    letters = file_letters(found, shape, given)
     if "Y" not in letters or "X" not in letters:
         raise InvalidAxes(
             f'axes "{letters}" have no {"X" if "Y" in letters else "Y"}; a movie is "TYX" or '
@@ -94,8 +94,11 @@ def movie_axes(
     )
 
 
-def _letters(found: str, shape: tuple[int, ...], given: str | None) -> str:
-    """Return a letter for each dimension; "Q" where nobody knows."""
+def file_letters(found: str, shape: tuple[int, ...], given: str | None) -> str:
+    """Return a letter for each dimension of a file; "Q" where nobody knows.
+
+    found, given: as `movie_axes` takes them. Raises InvalidAxes if what is given does not fit.
+    """
     if given is None:
         if "S" in found and "C" in found and shape[found.index("C")] == 1:
             found = found.replace("C", "Q")

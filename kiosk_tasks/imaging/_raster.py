@@ -33,6 +33,7 @@ class RasterFile(AbstractContextManager["RasterFile"]):
     """A PNG or JPEG file whose header has been read.
 
     shape: (Y, X), px. pixel_bytes: of one pixel. mpp: µm per pixel, if a plausible one is there.
+    samples: of a pixel: colours and opacity. bits: of a sample, 8 or 16 once decoded.
     """
 
     def __init__(self, path: Path, name: str) -> None:
@@ -93,6 +94,8 @@ class RasterFile(AbstractContextManager["RasterFile"]):
         ):
             raise ValueError("its header names no kind of pixel")
         bits = depth * _PNG_SAMPLES[colour]
+        self.samples = 3 if colour == 3 else _PNG_SAMPLES[colour]
+        self.bits = max(depth, 8)
         self.pixel_bytes = max(bits // 8, 3 if colour == 3 else 1)
         self._pixels_at_most = len(self._bytes) * _DEFLATE_AT_BEST * 8 // bits
         position = 8
@@ -113,6 +116,7 @@ class RasterFile(AbstractContextManager["RasterFile"]):
         self._pixels_at_most = len(self._bytes) * _JPEG_AT_BEST
         self._scan = frame.scan
         self.pixel_bytes = frame.samples
+        self.samples, self.bits = frame.samples, 8
         for marker, position in jpeg_segments(self._bytes):
             if marker == 0xE0 and self._bytes[position : position + 5] == b"JFIF\0":
                 unit, per_unit = struct.unpack_from(">BH", self._bytes, position + 7)

@@ -40,7 +40,7 @@ class TiffImage:
     """
 
     def __init__(self, path: Path, name: str, limits: ImageLimits) -> None:
-        scan_tiff(path, name, limits)
+        self._all_directories = scan_tiff(path, name, limits)
         self._name = name
         self._size_bytes = path.stat().st_size
         self._file = TiffFile(path, _multifile=False)  # never opens a file that a file names

@@ -61,6 +61,20 @@ class TiffMovie(TiffImage):
         size = dict(zip(letters, self.shape, strict=True))
         return size.get("Y", 1), size.get("X", 1)
 
+    @property
+    def tells_its_shape(self) -> bool:
+        """Whether the shape is that of the whole file, even if the file is cut short."""
+        return self._all_directories or self._series.kind not in _LISTS_OF_PAGES
+
+    @property
+    def reads_parts(self) -> bool:
+        """Whether `part` decodes no more than the pages it needs."""
+        series, inner = self._series, tuple(self._page.shape)
+        if series.dataoffset is not None and not self._single:
+            return True
+        outer = self.shape[: len(self.shape) - len(inner)]
+        return self.shape == outer + inner and len(self._pages()) == prod(outer)
+
     def part(self, index: tuple[int | slice, ...]) -> NDArray[Any]:
         """Decode what lies at an index of `shape`, and no page beside; dark is low.
 
@@ -71,9 +85,9 @@ class TiffMovie(TiffImage):
             kind = self.dtype.newbyteorder(self._file.byteorder)
             array = DiskArray(self._path, kind, self.shape, series.dataoffset)
             return self._upright(array.part(index))
-        outer = self.shape[: len(self.shape) - len(inner)]
-        if self.shape != outer + inner or len(self._pages()) != prod(outer):
+        if not self.reads_parts:
             return self._upright(series.asarray(maxworkers=1)[index])
+        outer = self.shape[: len(self.shape) - len(inner)]
         wanted = np.asarray(np.arange(prod(outer)).reshape(outer)[index[: len(outer)]])
         pages = [self._decoded(int(number))[index[len(outer) :]] for number in wanted.flat]
         return self._upright(np.stack(pages).reshape(wanted.shape + pages[0].shape))

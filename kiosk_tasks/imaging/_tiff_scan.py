@@ -29,14 +29,14 @@ _TEXT_BYTES = 2**24  # OME-XML of 10 000 planes has 7 MB
 _LARGE_VALUE_BYTES = 1024
 
 
-def scan_tiff(path: Path, name: str, limits: ImageLimits) -> None:
-    """Refuse a file whose directories are a trap.
+def scan_tiff(path: Path, name: str, limits: ImageLimits) -> bool:
+    """Refuse a file whose directories are a trap; tell whether all of them are in the file.
 
     Raises UnreadableImage (a circle, values that do not fit into the file, XML entities) and
     ImageTooLarge (more directories than planes are allowed).
     """
     with path.open("rb") as file:
-        _Scan(file, path.stat().st_size, name, limits).run()
+        return _Scan(file, path.stat().st_size, name, limits).run()
 
 
 @dataclass
@@ -50,16 +50,16 @@ class _Scan:
     value_bytes: int = 0  # of large values
     seen: set[int] = field(default_factory=set)
 
-    def run(self) -> None:
+    def run(self) -> bool:
         start = self.file.read(16)
         self.order = "<" if start.startswith(b"II") else ">"
         self.big = start[2:4] in (b"+\0", b"\0+")
         self.word = "Q" if self.big else "I"
         position, kind = (8, "Q") if self.big else (4, "I")
         (first,) = struct.unpack_from(f"{self.order}{kind}", start, position)
-        self._chain(first, depth=0)
+        return self._chain(first, depth=0)
 
-    def _chain(self, offset: int, *, depth: int) -> None:
+    def _chain(self, offset: int, *, depth: int) -> bool:
         while 0 < offset < self.size_bytes:
             if depth == 0 and offset in self.seen:
                 raise self._refused("its directories run in a circle")
@@ -68,6 +68,7 @@ class _Scan:
             if self.directories > _DIRECTORIES_PER_PLANE * self.limits.max_frames:
                 self.limits.check_planes(self.name, self.directories)
             offset = self._directory(offset, depth)
+        return offset == 0
 
     def _directory(self, offset: int, depth: int) -> int:
         """Check one directory; return where the next one is, 0 after the last."""

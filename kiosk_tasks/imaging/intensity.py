@@ -15,6 +15,7 @@ __all__ = [
     "check_pixels",
     "equalise_adaptively",
     "normalise_percentiles",
+    "percentiles",
     "standardise",
 ]
 
@@ -40,7 +41,7 @@ def normalise_percentiles(
 
     The defaults are those that the bundled nuclear model was trained with.
     """
-    floor, ceiling = _percentiles(plane, low, high)
+    floor, ceiling = percentiles(plane, low, high)
     if ceiling <= floor:
         ceiling = float(plane.max())
     scaled = _above(plane, floor)
@@ -116,8 +117,11 @@ def _above(plane: NDArray[Any], floor: float) -> FloatPlane:
     return wide.astype(np.float32)
 
 
-def _percentiles(plane: NDArray[Any], low: float, high: float) -> tuple[float, float]:
-    """Two percentiles, as numpy.percentile gives them, from a histogram where one is exact."""
+def percentiles(plane: NDArray[Any], low: float, high: float) -> tuple[float, float]:
+    """Return two percentiles, as numpy.percentile gives them, from a histogram where one is exact.
+
+    plane: any shape, any real dtype, finite, not empty. low, high: 0..100.
+    """
     positions = [q / 100 * (plane.size - 1) for q in (low, high)]
     ranks = sorted({rank for p in positions for rank in (int(p), min(int(p) + 1, plane.size - 1))})
     values = dict(zip(ranks, _order_statistics(plane, ranks), strict=True))

@@ -27,7 +27,7 @@ from kiosk_tasks.imaging._trk_write import TrkWriter
 from kiosk_tasks.imaging.archives import DEFAULT_ARCHIVE_LIMITS, check_unpacked
 from kiosk_tasks.imaging.limits import ArchiveLimits, ImageLimits, spaced
 
-__all__ = ["TrackedMovie", "TrkFile", "TrkWriter", "open_trk", "read_trk"]
+__all__ = ["TrackedMovie", "TrkFile", "TrkWriter", "open_trk", "read_trk", "unpack_trk"]
 
 _JSON_BYTES = 2**24
 _READ_BYTES = 2**20
@@ -101,6 +101,17 @@ def open_trk(
 
     with _members(path, name, archive_limits) as members:
         return TrkFile(*_read(members, find))
+
+
+def unpack_trk(
+    path: Path, *, name: str, archive_limits: ArchiveLimits = DEFAULT_ARCHIVE_LIMITS
+) -> None:
+    """Put the tar file in the place of a file that is packed with gzip; leave others as they are.
+
+    Its frames can then be had again and again. Raises UnreadableArchive and ArchiveTooLarge.
+    """
+    if _is_packed(path):
+        _unpacked(path, path.parent, name, archive_limits).replace(path)
 
 
 def _is_packed(path: Path) -> bool:
