@@ -68,7 +68,8 @@ def _ours(error: BaseException, bucket: str, key: str) -> KioskError:
         )
     status = status_of(error) if isinstance(error, Exception) else 0
     if status:
-        return _of_status(bucket, key, status=status, said=str(error))
+        said = error.response.text if isinstance(error, InvalidResponse) else str(error)
+        return _of_status(bucket, key, status=status, said=said)
     return StorageUnavailable(
         f"the bucket {bucket!r} does not answer for {key!r}: {type(error).__name__}."
     )
@@ -86,7 +87,7 @@ def _of_status(bucket: str, key: str, *, status: int, said: str) -> KioskError:
         return StorageUnavailable(
             f"the bucket {bucket!r} does not serve {key!r} now: status {status}."
         )
-    if status == 400 and "name" in said:
+    if status == 400 and "object name" in said:
         return InvalidKey(f"{key[:80]!r} is no name that Google Cloud Storage takes.")
     right = _RIGHT.search(said)
     lacking = f" ({right[0]} is missing)" if status == 403 and right else ""
