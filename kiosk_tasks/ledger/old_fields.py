@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from kiosk_tasks.ledger.records import OF_CHILDREN, OF_PARENTS, Record
+from kiosk_tasks.ledger.records import OF_CHILDREN, OLD_NAMES, Record
 
 __all__ = ["at_the_end", "of_children"]
 
@@ -20,7 +20,7 @@ def at_the_end(record: Record, notes: Mapping[str, Any]) -> dict[str, str]:
     if axes:
         told["dim_order"] = str(axes)
     seconds = notes.get("seconds", {})
-    told |= {field: f"{seconds[s]:.4f}" for s, field in OF_PARENTS.items() if s in seconds}
+    told |= {field: f"{seconds[s]:.4f}" for s, field in OLD_NAMES.items() if s in seconds}
     return {name: value for name, value in told.items() if name not in record.fields}
 
 

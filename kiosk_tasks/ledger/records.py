@@ -10,11 +10,14 @@ from typing import Any
 
 from kiosk_tasks.job import Job, Status
 
-__all__ = ["OF_CHILDREN", "OF_PARENTS", "Claim", "Record", "new_fields", "now", "time_field"]
+__all__ = ["OF_CHILDREN", "OLD_NAMES", "Claim", "Record", "new_fields", "now", "time_field"]
 
 _OLD_TIME_FIELDS = {"predict": "prediction_time"}
-OF_PARENTS = {"unpack": "children_upload_time", "pack_results": "cleanup_time"}
-"""Under which name older clients read the seconds of an archive's stages, beside their own."""
+OLD_NAMES = {
+    **{"unpack": "children_upload_time", "pack_results": "cleanup_time"},
+    **{"split": "prediction_time", "link_cells": "postprocess_time"},
+}
+"""Under which name, beside its own, older clients read the seconds of a stage."""
 OF_CHILDREN = (
     *("download_time", "prediction_time", "postprocess_time", "upload_time"),
     *("predict_retries", "dim_order"),
@@ -72,7 +75,8 @@ class Record:
     def seconds(self) -> dict[str, float]:
         """Seconds of each stage that is done, by the stage's name."""
         stage_of = {field: stage for stage, field in _OLD_TIME_FIELDS.items()}
-        others = {"total_time", *OF_PARENTS.values()}
+        others = {old for stage, old in OLD_NAMES.items() if time_field(stage) in self.fields}
+        others.add("total_time")
         if self.fields.get("job_type", "").endswith("-zip"):
             others.update(OF_CHILDREN)
         return {
