@@ -230,24 +230,24 @@ def test_writer_whose_answer_was_lost_knows_its_own_object(
     assert bucket.get("key") == data
 
 
-def test_completion_that_was_forgotten_by_the_server(make: Make, proxy: FaultyProxy) -> None:
+@pytest.mark.parametrize("streamed", [False, True])
+def test_completion_that_was_forgotten_by_the_server(
+    make: Make, proxy: FaultyProxy, streamed: bool
+) -> None:
     """MinIO does not know an upload any more once it is complete."""
     bucket = make()
-    writes: list[Callable[[str], object]] = [
-        lambda key: bucket.put(key, LARGE),
-        lambda key: bucket.write(key, [LARGE]),
-    ]
-    faults: list[Fault] = []
-    for write in writes:
-        faults += [answer(404, "NoSuchUpload"), LoseAnswer()]
-        proxy.plan = lambda r: faults.pop() if is_completion(r) and faults else None
-        write("key")
-        assert bucket.get("key") == LARGE
-        bucket.delete("key")
-        proxy.plan = lambda r: answer(404, "NoSuchUpload") if is_completion(r) else None
-        with pytest.raises(StorageUnavailable, match="NoSuchUpload"):
-            write("other")
-        assert not bucket.exists("other")
+
+    def write(key: str) -> None:
+        bucket.write(key, [LARGE]) if streamed else bucket.put(key, LARGE)
+
+    faults: list[Fault] = [answer(404, "NoSuchUpload"), LoseAnswer()]
+    proxy.plan = lambda r: faults.pop() if is_completion(r) and faults else None
+    write("key")
+    assert bucket.get("key") == LARGE
+    proxy.plan = lambda r: answer(404, "NoSuchUpload") if is_completion(r) else None
+    with pytest.raises(StorageUnavailable, match="NoSuchUpload"):
+        write("other")
+    assert not bucket.exists("other")
 
 
 @pytest.mark.parametrize(("data", "when"), [(b"small", is_write), (LARGE, is_completion)])
