@@ -16,25 +16,36 @@ __all__ = ["error", "error_classes", "is_said", "sentences"]
 
 _PACKAGE = Path(__file__).parents[2] / "kiosk_tasks"
 _GAP = "…"
-_HOMES = ("errors", "stack.errors", "settings.errors", "redis_clients", "web.errors")
+_OWN_PAGE = {"client", "napari"}
 
 
+@cache
 def error_classes() -> dict[str, type[KioskError]]:
-    """Return every class of the tree that stands in a module of errors, by name."""
-    found = {
-        name: kind
-        for home in _HOMES
-        for name, kind in vars(import_module(f"kiosk_tasks.{home}")).items()
-        if isinstance(kind, type) and issubclass(kind, KioskError)
-    }
+    """Return every class of the tree, by name; those of the client are told on its own page."""
+    found: dict[str, type[KioskError]] = {"KioskError": KioskError}
+    modules = {path: ast.parse(path.read_text("utf-8")) for path in _sources()}
+    while more := {
+        node.name: path
+        for path, module in modules.items()
+        for node in module.body
+        if isinstance(node, ast.ClassDef) and node.name not in found
+        if any(getattr(base, "id", "") in found for base in node.bases)
+    }:
+        for name, path in more.items():
+            dotted = ".".join(path.relative_to(_PACKAGE.parent).with_suffix("").parts)
+            found[name] = getattr(import_module(dotted), name)
     return dict(sorted(found.items()))
+
+
+def _sources() -> list[Path]:
+    return [path for path in sorted(_PACKAGE.rglob("*.py")) if not _OWN_PAGE & {*path.parts}]
 
 
 @cache
 def sentences() -> dict[str, list[str]]:
     """Return the sentences of each class, "…" where a name, a number or another error stands."""
     found: defaultdict[str, set[str]] = defaultdict(set)
-    for path in _PACKAGE.rglob("*.py"):
+    for path in _sources():
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call) and node.args:
                 name = getattr(node.func, "id", getattr(node.func, "attr", ""))
@@ -52,7 +63,9 @@ def is_said(kind: str, sentence: str) -> bool:
 
 def error(name: str) -> str:
     """Return what the code knows of an error: meaning, status, retries, all its sentences."""
-    kind = error_classes()[name]
+    kind = error_classes().get(name)
+    if kind is None:
+        return "There is no such error any more."
     facts = table(
         ("", ""),
         ("what", (kind.__doc__ or "").strip().splitlines()[0]),
