@@ -29,6 +29,7 @@ from kiosk_tasks.wiring import adapters
 __all__ = [
     "again",
     "cancel",
+    "check_open",
     "consumers",
     "fetch",
     "forget_files",
@@ -55,6 +56,11 @@ def submit(type_name: str, fields: Mapping[str, Any]) -> Job:
     job = new_job(find_for(type_name, fields), fields)
     _chain().submit(job)
     return job
+
+
+def check_open(owner: Owner) -> None:
+    """Raise TooManyJobs if a user's next job would be one too many: before a file is sent."""
+    adapters().ledger.check_open(owner)
 
 
 def submit_for(owner: Owner, job: Job) -> tuple[Record, bool]:

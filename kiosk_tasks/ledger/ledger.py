@@ -96,11 +96,15 @@ class Ledger:
             *flat(fields),
         )
         if answer == "many":
-            raise TooManyJobs(
-                f"{most_open} of your jobs have not ended, and no more are taken at a time. "
-                "Send this one when some have."
-            )
+            raise TooManyJobs.than(most_open)
         return bool(answer == "written")
+
+    def check_open(self, owner: Owner) -> None:
+        """Raise TooManyJobs if a job of theirs would be refused now."""
+        with mapped_broker_errors():
+            count: Any = self._redis.zcard(self.scripts.key(f"open:{owner.name}"))
+        if owner.most_open and count >= owner.most_open:
+            raise TooManyJobs.than(owner.most_open)
 
     def claim(self, job_id: str, *, stage_index: int, redelivered: bool = False) -> Claim | None:
         """Claim the job for the link that starts at that stage; None if there is nothing to do.

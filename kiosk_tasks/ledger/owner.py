@@ -20,6 +20,14 @@ class TooManyJobs(UserError):
 
     http_status = 429
 
+    @classmethod
+    def than(cls, most_open: int) -> TooManyJobs:
+        """Return the error with its sentence."""
+        return cls(
+            f"{most_open} of your jobs have not ended, and no more are taken at a time. "
+            "Send this one when some have."
+        )
+
 
 @dataclass(frozen=True)
 class Owner:

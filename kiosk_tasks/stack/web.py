@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from kiosk_tasks.settings import is_loopback
 from kiosk_tasks.stack.errors import OpenWeb
 from kiosk_tasks.stack.flower import reachable
-from kiosk_tasks.stack.probes import Probe, port_answers
+from kiosk_tasks.stack.probes import Probe, http_answers
 from kiosk_tasks.stack.sockets import HOST, Reservation
 
 __all__ = ["WebPlan", "check_web", "web_argv", "web_ready", "web_url", "web_values"]
@@ -54,7 +54,7 @@ def web_url(address: str, port: int) -> str:
 
 def web_ready(web: WebPlan) -> Probe:
     """Tell whether the service answers."""
-    return port_answers(web.port.port)
+    return http_answers(web.port.port, "/healthz", host=reachable(web.address))
 
 
 def web_values(web: WebPlan, environ: Mapping[str, str]) -> dict[str, str]:

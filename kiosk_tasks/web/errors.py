@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from kiosk_tasks.errors import KioskError, UserError
 from kiosk_tasks.redaction import hide
+from kiosk_tasks.web.safe_headers import SAFE_HEADERS
 
 __all__ = [
+    "RESPONSES",
     "AlreadyEnded",
     "CrossSite",
+    "ErrorJson",
     "InvalidRequest",
     "LinkExpired",
     "NoResult",
     "NotLoggedIn",
     "StrangeHost",
-    "TooManyJobs",
     "TooManyRequests",
     "TooSlow",
     "add_error_handlers",
@@ -30,6 +34,34 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 5
+
+
+class ErrorJson(BaseModel):
+    """What is wrong, as a sentence and as the name of its kind."""
+
+    message: str
+    error: str
+
+
+_MEANING = {
+    400: "What was sent cannot be understood.",
+    401: "A token is needed.",
+    403: "Not for a page of another site, by another name, or with this link.",
+    404: "There is no such thing (any more).",
+    408: "The request came too slowly.",
+    409: "The job is not in a state for that.",
+    413: "More than this service takes.",
+    415: "Not a kind of file that the job type understands.",
+    422: "A parameter or the file cannot be used.",
+    429: "Too much at once; wait a moment.",
+    500: "A fault of the service; its log says more.",
+    503: "Broker, bucket or model server do not answer; wait a moment.",
+    507: "No space is left.",
+}
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: {"model": ErrorJson, "description": meaning} for status, meaning in _MEANING.items()
+}
+"""What any route may answer beside what it is for."""
 
 
 class InvalidRequest(UserError):
@@ -84,18 +116,12 @@ class TooManyRequests(UserError):
     http_status = 429
 
 
-class TooManyJobs(UserError):
-    """One user has more open jobs than an operator allows."""
-
-    http_status = 429
-
-
 def error_response(error: KioskError) -> JSONResponse:
     """Return an error as a client gets it."""
     headers = {}
     if error.http_status == NotLoggedIn.http_status:
         headers["WWW-Authenticate"] = 'Basic realm="kiosk", Bearer'
-    if error.http_status in (429, 503):
+    if error.http_status in (429, 503, 507):
         headers["Retry-After"] = str(RETRY_AFTER_S)
     body = {"message": hide(str(error)), "error": type(error).__name__}
     return JSONResponse(body, error.http_status, headers=headers)
@@ -121,17 +147,20 @@ async def _invalid(_: Request, error: Exception) -> JSONResponse:
     return error_response(InvalidRequest(f"{where}: {first['msg']}."))
 
 
-async def _plain(_: Request, error: Exception) -> JSONResponse:
+async def _plain(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101  # as it is registered
+    refusal = getattr(request.scope.get("kiosk_body"), "refusal", None)
+    if refusal is not None:  # while it was read; the framework only knows that it was not
+        return error_response(refusal)
     kinds = {404: "NotFound", 405: "MethodNotAllowed"}
     body = {"message": f"{error.detail}.", "error": kinds.get(error.status_code, "InvalidRequest")}
     return JSONResponse(body, error.status_code, headers=error.headers)
 
 
 async def _unforeseen(request: Request, error: Exception) -> JSONResponse:
-    log.error("unforeseen path=%s", request.url.path, exc_info=error)
+    log.error("unforeseen path=%s error=%s", request.url.path, type(error).__name__)
     body = {
         "message": "something went wrong in the service; its log says what.",
         "error": "InternalError",
     }
-    return JSONResponse(body, 500)
+    return JSONResponse(body, 500, headers=SAFE_HEADERS)  # made outside of all else

@@ -11,16 +11,10 @@ from pydantic import BaseModel
 from kiosk_tasks.archive_jobs import ARCHIVE_END
 from kiosk_tasks.job import Source, Status
 from kiosk_tasks.ledger import Record
+from kiosk_tasks.web.errors import ErrorJson
 from kiosk_tasks.web.site import Site
 
 __all__ = ["ErrorJson", "JobJson", "JobsJson", "Units", "Urls", "job_json", "output_url"]
-
-
-class ErrorJson(BaseModel):
-    """What is wrong, as a sentence and as the name of its kind."""
-
-    message: str
-    error: str
 
 
 class Units(BaseModel):

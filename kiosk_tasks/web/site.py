@@ -11,6 +11,7 @@ from kiosk_tasks.ledger import Ledger
 from kiosk_tasks.ports import Storage
 from kiosk_tasks.settings import Settings
 from kiosk_tasks.web.links import Signer
+from kiosk_tasks.web.uploads import Uploads
 
 __all__ = ["Site", "SiteOf", "UserOf"]
 
@@ -20,12 +21,14 @@ class Site:
     """One running service.
 
     storage: the bucket. signer: makes and checks links into a local one.
+    uploads: takes files to the bucket.
     """
 
     settings: Settings
     storage: Storage
     ledger: Ledger
     signer: Signer
+    uploads: Uploads
 
 
 async def _site(request: Request) -> Site:

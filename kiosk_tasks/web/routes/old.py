@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from importlib import import_module
 from typing import Annotated, Any, TypeVar
 from urllib.parse import parse_qs, quote, urlsplit
 from uuid import uuid4
 
+from anyio import to_thread
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
-from starlette.concurrency import run_in_threadpool
 
-from kiosk_tasks import __version__
+from kiosk_tasks import __version__, service
 from kiosk_tasks.bridge.events import is_text, queue_names
 from kiosk_tasks.errors import UserError
 from kiosk_tasks.job import Status
-from kiosk_tasks.ledger import Record
+from kiosk_tasks.ledger import Owner, Record
 from kiosk_tasks.web.catalogue import served_models
 from kiosk_tasks.web.errors import InvalidRequest, error_response
 from kiosk_tasks.web.job_json import ErrorJson
+from kiosk_tasks.web.multipart import is_form
 from kiosk_tasks.web.old_api import id_of, job_for, told
 from kiosk_tasks.web.old_json import (
     Expiry,
@@ -37,7 +37,6 @@ from kiosk_tasks.web.old_json import (
 )
 from kiosk_tasks.web.routes.files import file
 from kiosk_tasks.web.site import Site, SiteOf, UserOf
-from kiosk_tasks.web.uploads import safe_name
 
 __all__ = ["router"]
 
@@ -107,16 +106,15 @@ def swagger() -> Body:
 
 
 @_route("POST", "/upload", responses=_REFUSED)
-async def upload(request: Request, site: SiteOf) -> Uploaded:
+async def upload(request: Request, site: SiteOf, user: UserOf) -> Uploaded:
     """Put a file into the bucket, under a key of its own."""
-    form = await request.form()
-    given: Any = form.get("file")
-    if given is None or isinstance(given, str):
+    if not is_form(request):
+        raise InvalidRequest("send a form with the image as its part 'file'.")
+    await to_thread.run_sync(service.check_open, _owner(site, user))
+    form = await site.uploads.receive(request, folder=f"uploads/{uuid4().hex}")
+    if not form.key:
         raise InvalidRequest("send the image as the form's part 'file'.")
-    key = f"uploads/{uuid4().hex}/{safe_name(given.filename or 'file')}"
-    data = await given.read()
-    await run_in_threadpool(site.storage.put, key, data)
-    return Uploaded(imageURL=_link(key, site, request), uploadedName=key)
+    return Uploaded(imageURL=_link(form.key, site, request), uploadedName=form.key)
 
 
 @_route(
@@ -132,7 +130,7 @@ def predict(body: BodyOf, site: SiteOf, user: UserOf) -> Hash | JSONResponse:
         key, job = job_for(body, ledger=site.ledger, bucket_url=site.settings.bucket_url, user=user)
     except UserError as exc:
         return JSONResponse(json.loads(bytes(error_response(exc).body)), 400)
-    import_module("kiosk_tasks.run.chain").submit(job, ignore_result=True)
+    service.submit_for(_owner(site, user), job)
     return Hash(hash=key)
 
 
@@ -188,6 +186,10 @@ def expire(body: BodyOf, site: SiteOf, response: Response) -> Expiry:
 def signed(expires: int, signature: str, key: str, site: SiteOf) -> Response:
     """Return a result; the address ends in its file's name, as old clients need it."""
     return file(key, site, expires, signature)
+
+
+def _owner(site: Site, user: str) -> Owner:
+    return Owner(user, site.settings.web_open_jobs)
 
 
 def _record(body: Body, site: Site) -> Record | None:
