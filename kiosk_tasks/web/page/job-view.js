@@ -109,7 +109,7 @@ export class JobView {
       }
     }
     const files = await listed;
-    const record = files.find(({ name }) => !name.includes("/") && name.endsWith("_job.json"));
+    const record = recordOf(job, files);
     const facts = record ? await ask(record.url).catch(() => ({})) : {};
     if (!this.#stopped) this.#showSide(job, facts, files);
   }
@@ -133,10 +133,18 @@ export class JobView {
   }
 }
 
+/** Return the file that tells what was done; an archive's own, not that of a file in it. */
+function recordOf(job, files) {
+  const stem = ({ name }) => name.replace(/_job\.json$/, "");
+  return files
+    .filter((file) => file.name.endsWith("_job.json") && job.name.startsWith(stem(file)))
+    .sort((a, b) => b.name.length - a.name.length)[0];
+}
+
 /** Return the facts of a job, as pairs of words. */
 function factsOf(job, facts, view) {
   const found = ["cells", "nuclei", "tracks", "divisions", "spots", "files", "failed"]
-    .filter((name) => typeof facts[name] === "number")
+    .filter((name) => typeof facts[name] === "number" && (facts[name] || name !== "failed"))
     .map((name) => [name === "failed" ? "Files failed" : `${name.charAt(0).toUpperCase()}${name.slice(1)}`, facts[name].toLocaleString("en")]);
   const { image, model } = facts;
   const mpp = image?.mpp ?? view?.mpp;

@@ -96,6 +96,7 @@ function takeDrops() {
 }
 
 function add(files) {
+  if (!files.length) return;
   const chosen = [...files].map((file) => ({ file, header: null, asked: false }));
   state.files.push(...chosen);
   announce(`${count(chosen.length, "file")} chosen.`);
