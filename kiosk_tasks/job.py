@@ -76,6 +76,9 @@ class Context(Generic[P]):
     report: Reporter
     limits: Limits = field(default_factory=Limits)
     choices: Choices = field(default_factory=Choices)
+    link: Callable[[str], str] | None = None
+    """Makes a URL that a browser can fetch of a key, where those of `storage` are for this machine
+    only."""
 
 
 StageFunction = Callable[[Any, Context[Any]], Any]

@@ -152,7 +152,7 @@ def store(files: Iterable[OutputFile], ctx: Context[Any]) -> dict[str, str]:
         packed = folder / "result.zip"
         pack(files, f"{stem}_job.json", lambda: _provenance(ctx), packed)
         ctx.storage.upload_new(key, packed)
-    return {"output_file_name": key, "output_url": ctx.storage.url(key)}
+    return {"output_file_name": key, "output_url": (ctx.link or ctx.storage.url)(key)}
 
 
 class _Session:

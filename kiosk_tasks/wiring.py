@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from importlib.resources import files
@@ -17,6 +18,7 @@ from kiosk_tasks.redis_clients import redis_client
 from kiosk_tasks.serving.client import TensorFlowServing
 from kiosk_tasks.serving.deployed import deployed
 from kiosk_tasks.settings import Settings
+from kiosk_tasks.signed_links import Signer
 from kiosk_tasks.storage import from_url
 from kiosk_tasks.workspace import Workspace
 
@@ -34,6 +36,8 @@ class Adapters:
     limits: Limits
     choices: Choices = field(default_factory=Choices)
     max_retries: int = 5
+    link: Callable[[str], str] | None = None
+    """As for `Context`."""
 
     @cached_property
     def heart(self) -> Heart:
@@ -83,7 +87,17 @@ def make_context(job: Job, report: Reporter, *, given: Adapters | None = None) -
         report=report,
         limits=outside.limits,
         choices=outside.choices,
+        link=outside.link,
     )
+
+
+def _link(settings: Settings) -> Callable[[str], str] | None:
+    """Return what makes links of the web service, where workers know what they look like."""
+    secret = settings.link_secret.get_secret_value()
+    if not (settings.public_url and secret and settings.bucket_url.startswith("file:")):
+        return None
+    signer = Signer(secret, seconds=settings.link_seconds)
+    return lambda key: settings.public_url + signer.path(key)
 
 
 def _make(settings: Settings) -> Adapters:
@@ -100,6 +114,7 @@ def _make(settings: Settings) -> Adapters:
         ),
         ledger=make_ledger(settings),
         max_retries=settings.max_retries,
+        link=_link(settings),
         choices=Choices(**{f.name: getattr(settings, f.name) for f in fields(Choices)}),
         limits=Limits(
             max_pixels=settings.max_pixels,

@@ -28,7 +28,7 @@ __all__ = ["Gate", "Rate"]
 
 _HEALTH = ("/healthz", "/readyz")
 """Tell nothing that needs a token, and must answer whoever watches the service."""
-_SIGNED = "/files/"
+_SIGNED = ("/files/", "/api/files/")
 _LOOKS = ("GET", "HEAD", "OPTIONS")
 _POLLS = ("/api/status", "/api/redis", "/api/redis/expire")
 """Older clients look at their jobs by POST, every second."""

@@ -9,9 +9,9 @@ from starlette.middleware.cors import CORSMiddleware
 
 from kiosk_tasks import __version__
 from kiosk_tasks.settings import Settings
+from kiosk_tasks.signed_links import Signer
 from kiosk_tasks.web.access import Gate
 from kiosk_tasks.web.errors import RESPONSES, add_error_handlers
-from kiosk_tasks.web.links import Signer
 from kiosk_tasks.web.metrics import add_metrics
 from kiosk_tasks.web.patience import Patience
 from kiosk_tasks.web.routes import (
@@ -28,6 +28,7 @@ from kiosk_tasks.web.routes import (
 )
 from kiosk_tasks.web.safe_headers import SafeHeaders
 from kiosk_tasks.web.site import Site
+from kiosk_tasks.web.token_in_path import TokenInPath
 from kiosk_tasks.web.uploads import Uploads
 from kiosk_tasks.wiring import Adapters, adapters
 
@@ -70,6 +71,7 @@ def create_app(settings: Settings | None = None, *, outside: Adapters | None = N
 def _guard(app: FastAPI, settings: Settings) -> None:
     """Put what every request passes around the routes; the last is the outermost."""
     app.add_middleware(Gate, settings=settings)
+    app.add_middleware(TokenInPath)
     if settings.origins:
         app.add_middleware(
             CORSMiddleware,

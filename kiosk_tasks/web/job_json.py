@@ -12,7 +12,7 @@ from kiosk_tasks.archive_jobs import ARCHIVE_END
 from kiosk_tasks.job import Source, Status
 from kiosk_tasks.ledger import Record
 from kiosk_tasks.web.errors import ErrorJson
-from kiosk_tasks.web.site import Site
+from kiosk_tasks.web.site import Site, base_url
 
 __all__ = ["ErrorJson", "JobJson", "JobsJson", "Units", "Urls", "job_json", "output_url"]
 
@@ -99,8 +99,7 @@ def output_url(record: Record, site: Site, request: Request) -> str | None:
     url = site.storage.url(key)
     if urlsplit(url).scheme in ("http", "https"):
         return url
-    base = site.settings.public_url or str(request.base_url).rstrip("/")
-    return base + site.signer.path(key)
+    return base_url(site, request) + site.signer.path(key)
 
 
 def _urls(record: Record) -> Urls:

@@ -9,11 +9,11 @@ from fastapi import Depends, Request
 
 from kiosk_tasks.ledger import Ledger
 from kiosk_tasks.ports import Storage
-from kiosk_tasks.settings import Settings
-from kiosk_tasks.web.links import Signer
+from kiosk_tasks.settings import Settings, host_of, is_loopback
+from kiosk_tasks.signed_links import Signer
 from kiosk_tasks.web.uploads import Uploads
 
-__all__ = ["Site", "SiteOf", "UserOf"]
+__all__ = ["Site", "SiteOf", "UserOf", "base_url"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,18 @@ class Site:
     ledger: Ledger
     signer: Signer
     uploads: Uploads
+
+
+def base_url(site: Site, request: Request) -> str:
+    """Return what every URL of the service starts with, for whoever sent the request.
+
+    What an operator names as public goes first, but for a name that only this machine knows: then
+    the browser goes on with the one it came by.
+    """
+    asked, public = str(request.base_url).rstrip("/"), site.settings.public_url
+    if not public or (is_loopback(host_of(public)) and is_loopback(host_of(asked))):
+        return asked
+    return public
 
 
 async def _site(request: Request) -> Site:

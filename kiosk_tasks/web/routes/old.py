@@ -36,7 +36,7 @@ from kiosk_tasks.web.old_json import (
     takes,
 )
 from kiosk_tasks.web.routes.files import file
-from kiosk_tasks.web.site import Site, SiteOf, UserOf
+from kiosk_tasks.web.site import Site, SiteOf, UserOf, base_url
 
 __all__ = ["router"]
 
@@ -213,5 +213,5 @@ def _link(key: str, site: Site, request: Request) -> str:
     as a bucket signs them, would be too long a name for a file.
     """
     query = parse_qs(urlsplit(site.signer.path(key)).query)
-    base = site.settings.public_url or str(request.base_url).rstrip("/")
+    base = base_url(site, request)
     return f"{base}/api/files/{query['expires'][0]}/{query['signature'][0]}/{quote(key)}"

@@ -1,4 +1,4 @@
-"""Links that a browser can follow without a token, until they expire."""
+"""Links into a local bucket that a browser can follow without a token, until they expire."""
 
 from __future__ import annotations
 
