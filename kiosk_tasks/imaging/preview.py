@@ -60,6 +60,7 @@ def grey_png(plane: NDArray[Any], contrast: tuple[float, float]) -> bytes:
         band = plane[top : top + rows].astype(np.float32)
         band -= np.float32(dark)
         band *= factor
+        band += np.float32(0.5)  # whole numbers are made by cutting off
         np.nan_to_num(band, copy=False, nan=0, posinf=255, neginf=0)
         np.clip(band, 0, 255, out=band)
         grey[top : top + rows] = band

@@ -25,7 +25,6 @@ from tests.simulated_spots import draw_culture
 from tests.synthetic import draw_nuclei
 from tests.web_service import WebService, web_service
 
-CODE = (65536, 256, 1)
 MODELS: dict[str, tuple[int, ...]] = {"NuclearSegmentation": (1,), "CytoplasmSegmentation": (1,)}
 
 
@@ -61,9 +60,12 @@ class Site:
         answer = self.get(url.replace("{frame}", str(frame)))
         assert answer.status_code == 200, answer.text
         assert answer.headers["content-type"] == "image/png"
-        pixels = imagecodecs.png_decode(answer.content).astype(np.int64)
-        codes: NDArray[np.int64] = pixels if pixels.ndim == 2 else pixels @ np.array(CODE)
-        return codes
+        pixels = np.asarray(imagecodecs.png_decode(answer.content), np.int64)
+        if pixels.ndim == 2:
+            return pixels
+        red, green, blue = np.moveaxis(pixels, -1, 0)
+        labels: NDArray[np.int64] = (red * 256 + green) * 256 + blue
+        return labels
 
     def file(self, job_id: str, end: str) -> NDArray[Any]:
         """The pixels of the one file of a result whose name ends so."""
@@ -86,7 +88,7 @@ def nuclei(side: int = 200, *, count: int = 25) -> NDArray[np.uint16]:
 def grey(plane: NDArray[Any]) -> NDArray[np.int64]:
     """What a preview of a plane should be, without its being shrunk."""
     dark, bright = np.percentile(plane, [1, 99.8])
-    return np.clip((plane - dark) / (bright - dark) * 255, 0, 255).astype(np.int64)
+    return np.asarray(np.clip((plane - dark) / (bright - dark) * 255, 0, 255), np.int64)
 
 
 # --- segmentation
