@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -23,7 +24,9 @@ from models.multiplex.tissue import draw_tissue
 from models.nuclear.scoring import count_matches
 from tests.acceptance.conftest import SAMPLES
 from tests.conftest import wait_for
+from tests.faults.valkey import free_port
 from tests.kiosk_up import Kiosk
+from tests.processes import child
 from tests.simulated_movies import MovieParams, simulate
 
 NUCLEI = SAMPLES / "nuclei_512.tif"
@@ -265,3 +268,47 @@ def test_what_cannot_be_done_is_told(
     answer = plugin.http.post(f"/api/{path}{end}", json=body)
     assert answer.status_code == 400
     assert sentence in answer.json()["message"]
+
+
+def test_three_posts_at_once_are_one_job(plugin: Plugin) -> None:
+    """As a client sends them that gives up waiting before the answer comes."""
+    uploaded = plugin.upload()
+    submission = {"jobType": "segmentation", "imageName": "x.tif", "uploadedName": uploaded}
+
+    def submit(_: int) -> str:
+        return str(plugin.post("/api/predict/", json=submission)["hash"])
+
+    with ThreadPoolExecutor(3) as pool:
+        (job,) = set(pool.map(submit, range(3)))
+    assert jobs_on(plugin, uploaded) == 1
+    wait_for(lambda: plugin.value(job, "status") == "done", limit_s=60, what="the job is done")
+
+
+@pytest.fixture
+def closed(kiosk: Kiosk, tmp_path: Path) -> Iterator[str]:
+    """URL of another web service beside the stack, which wants a token."""
+    url = f"http://127.0.0.1:{free_port()}"
+    command = [sys.executable, "-m", "kiosk_tasks", "web", "--port", url.rpartition(":")[2]]
+    env = {**kiosk.env, "KIOSK_API_TOKENS": "alice:tok1", "KIOSK_PUBLIC_URL": url}
+    log = tmp_path / "web.log"
+    with child(command, log=log, env=env) as process:
+        wait_for(
+            lambda: "serving" in log.read_text() or process.poll() is not None,
+            limit_s=60,
+            what="kiosk web serves",
+        )
+        assert process.poll() is None, log.read_text()
+        yield url
+
+
+def test_python_client_with_a_token(closed: str, tmp_path: Path) -> None:
+    """It can send none, so its host says it; a name and a password before an @ are not for it."""
+    folder = tmp_path / "out"
+    assert httpx.post(f"{closed}/api/predict", json={}).status_code == 401
+    assert httpx.get(f"{closed}/as/alice:other").status_code == 401
+    host = f"{closed}/as/alice:tok1"
+    got = finished(python_client(NUCLEI, "segmentation", host, folder), folder)
+    assert "tok1" not in got.report["download_url"]
+    jobs = httpx.get(f"{closed}/jobs", auth=("alice", "tok1")).json()["jobs"]
+    assert jobs[0]["user"] == "alice"
+    assert got.labels("nuclei_512_labels.ome.tif").max() > 50
