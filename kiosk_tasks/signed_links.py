@@ -26,9 +26,11 @@ class Signer:
 
     def allows(self, key: str, expires: int, signature: str) -> bool:
         """Tell whether a link was signed here and has not expired."""
-        right = hmac.compare_digest(self._signature(key, expires), signature)
+        right = hmac.compare_digest(
+            self._signature(key, expires).encode(), signature.encode("utf-8", "surrogatepass")
+        )
         return right and time.time() < expires
 
     def _signature(self, key: str, expires: int) -> str:
-        text = f"kiosk-file\n{expires}\n{key}".encode()
+        text = f"kiosk-file\n{expires}\n{key}".encode("utf-8", "surrogatepass")
         return hmac.new(self._secret, text, hashlib.sha256).hexdigest()
