@@ -14,7 +14,7 @@ from tests.docs_code import Reader, blocks, reader_env
 from tests.kiosk_up import Kiosk
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = [*sorted(DOCS.glob("start-*.md"))]
+PAGES = [*sorted(DOCS.glob("start-*.md")), DOCS / "reference/rest.md"]
 ELSEWHERE = {"custom-job.md"}  # test_custom_job.py
 _NOT_RUN_AT_MOST = 8
 

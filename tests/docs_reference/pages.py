@@ -17,6 +17,7 @@ PARTS: dict[str, Callable[..., str]] = {
     "job types": tables.job_types_table,
     "users": tables.users_table,
     "commands": commands.commands,
+    "answers": lambda: import_module("tests.docs_reference.routes").answers(),
     "routes": lambda: import_module("tests.docs_reference.routes").routes(),
     "error": sentences.error,
 }

@@ -2,35 +2,57 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from functools import cache
 from types import SimpleNamespace
 from typing import Any, cast
+
+from fastapi import FastAPI
 
 from kiosk_tasks.settings import Settings
 from kiosk_tasks.web.app import create_app
 from kiosk_tasks.wiring import Adapters
 from tests.docs_reference.tables import cell, table, values_of
 
-__all__ = ["route_names", "routes"]
+__all__ = ["answers", "route_names", "routes", "unlisted_routes"]
 
+_JSON = "-H 'Content-Type: application/json'"
+_OF_JSON = "python -c 'import json, sys; print(json.load(sys.stdin)[\"{}\"])'"
 _EXAMPLES = {
-    "POST /jobs/{type_name}": "-F file=@samples/nuclei_512.tif -F mpp=0.65 $URL/jobs/predict",
-    "POST /inspect": "-F file=@samples/nuclei_512.tif $URL/inspect",
-    "POST /api/upload": "-F file=@samples/nuclei_512.tif $URL/api/upload",
-    "POST /api/predict": """-d '{"jobType": "segmentation", "imageName": "nuclei.tif"}'""",
-    "POST /api/status": """-d '{"hash": "'$HASH'"}'""",
-    "POST /api/redis": """-d '{"hash": "'$HASH'", "key": ["status", "progress"]}'""",
-    "POST /api/redis/expire": """-d '{"hash": "'$HASH'", "expireIn": 3600}'""",
+    "POST /jobs/{type_name}": [
+        "curl -sS -F file=@samples/nuclei_512.tif -F mpp=0.65 $URL/jobs/predict"
+    ],
+    "POST /inspect": ["curl -sS -F file=@samples/nuclei_512.tif $URL/inspect"],
+    "GET /jobs/{job_id}/result": ["curl -sS $URL/jobs/$JOB/result -o result.zip"],
+    "GET /files/{key}": [
+        f"LINK=$(curl -sS $URL/jobs/$JOB | {_OF_JSON.format('output_url')})",
+        'curl -sS "$LINK" -o result.zip',
+    ],
+    "POST /api/upload": [
+        "curl -sS -F file=@samples/nuclei_512.tif $URL/api/upload > uploaded.json",
+        f"NAME=$({_OF_JSON.format('uploadedName')} < uploaded.json)",
+    ],
+    "POST /api/predict": [
+        f"curl -sS {_JSON} $URL/api/predict > hash.json \\\n"
+        """    -d '{"jobType": "segmentation", "imageName": "x.tif", "uploadedName": "'$NAME'"}'""",
+        f"HASH=$({_OF_JSON.format('hash')} < hash.json)",
+    ],
+    "POST /api/status": [f"""curl -sS {_JSON} $URL/api/status -d '{{"hash": "'$HASH'"}}'"""],
+    "POST /api/redis": [
+        f"""curl -sS {_JSON} $URL/api/redis -d '{{"hash": "'$HASH'", "key": ["status"]}}'"""
+    ],
+    "POST /api/redis/expire": [
+        f"""curl -sS {_JSON} $URL/api/redis/expire -d '{{"hash": "'$HASH'", "expireIn": 3600}}'"""
+    ],
 }
+_NOT_RUN = {"GET /api/files/{expires}/{signature}/{key}": "such a link comes with a result"}
 _IN_PATHS = {
     "{job_id}": "$JOB",
     "{type_name}": "predict",
     "{frame}": "0",
-    "{frame}.png": "0.png",
+    "labels/{name}": "labels/$PART",
     "{name}": "nuclei_512_cells.csv",
-    "{key}": "output/…",
-    "{expires}": "…",
-    "{signature}": "…",
 }
 _FILES = ("application/octet-stream", "application/zip", "image/png")
 _KNOWN = {"JobJson": "[a job](#a-job)", "ErrorJson": "[an error](#an-error)"}
@@ -39,6 +61,16 @@ _KNOWN = {"JobJson": "[a job](#a-job)", "ErrorJson": "[an error](#an-error)"}
 def route_names() -> list[str]:
     """Return "GET /jobs", … of every route that is described."""
     return [f"{method} {path}" for method, path, _ in _operations(_openapi())]
+
+
+def unlisted_routes() -> list[str]:
+    """Return the paths that answer, but are not in the OpenAPI description: pages."""
+    described = set(_openapi()["paths"])
+    groups = (getattr(route, "original_router", None) for route in _app().routes)
+    inner = [route for group in groups if group for route in group.routes]
+    paths = {getattr(route, "path", "") for route in (*_app().routes, *inner)}
+    plain = {path.replace(":path}", "}").rstrip("/") or "/" for path in paths if path}
+    return sorted(plain - described)
 
 
 def routes() -> str:
@@ -53,16 +85,35 @@ def routes() -> str:
     )
 
 
-def _openapi() -> dict[str, Any]:
+@cache
+def _app() -> FastAPI:
     nothing = SimpleNamespace(storage=None, ledger=None)
-    app = create_app(Settings.load(), outside=cast(Adapters, nothing))
-    return app.openapi()
+    return create_app(Settings.load(), outside=cast(Adapters, nothing))
+
+
+def _openapi() -> dict[str, Any]:
+    return _app().openapi()
 
 
 def _operations(api: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
     for path, operations in api["paths"].items():
         for method, operation in operations.items():
             yield method.upper(), path, operation
+
+
+def answers() -> str:
+    """Return what each status of an error means, unless a route says otherwise."""
+    rows = sorted(_usual_errors(_openapi()).items())
+    return table(("status", "meaning"), *((code, cell(text)) for code, text in rows))
+
+
+def _usual_errors(api: Mapping[str, Any]) -> dict[str, str]:
+    said: dict[str, Counter[str]] = {}
+    for _, _, operation in _operations(api):
+        for code, answer in operation["responses"].items():
+            if code >= "400":
+                said.setdefault(code, Counter())[answer.get("description", "")] += 1
+    return {code: texts.most_common(1)[0][0] for code, texts in said.items()}
 
 
 def _route(api: Mapping[str, Any], name: str, operation: Mapping[str, Any]) -> str:
@@ -77,11 +128,23 @@ def _route(api: Mapping[str, Any], name: str, operation: Mapping[str, Any]) -> s
         for one in operation.get("parameters", [])
     ]
     rows += _body(api, operation)
-    answers = [(code, cell(_answer(api, said))) for code, said in operation["responses"].items()]
     parts = [f"### `{name}`", operation.get("description", ""), _example(name, operation)]
     parts += [table(*rows)] if len(rows) > 1 else []
-    parts.append(table(("answer", ""), *sorted(answers)))
-    return "\n\n".join(filter(None, parts))
+    return "\n\n".join(filter(None, [*parts, _answers(api, operation)]))
+
+
+def _answers(api: Mapping[str, Any], operation: Mapping[str, Any]) -> str:
+    """Return the answers of a route; errors that mean what they always mean share a row."""
+    usual = _usual_errors(api)
+    rows, rest = [], []
+    for code, said in sorted(operation["responses"].items()):
+        if usual.get(code) == said.get("description", ""):
+            rest.append(code)
+        else:
+            rows.append((code, cell(_answer(api, said))))
+    if rest:
+        rows.append((", ".join(rest), _KNOWN["ErrorJson"]))
+    return table(("answer", ""), *rows)
 
 
 def _body(api: Mapping[str, Any], operation: Mapping[str, Any]) -> list[tuple[object, ...]]:
@@ -120,14 +183,17 @@ def _resolved(api: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str,
 
 
 def _example(name: str, operation: Mapping[str, Any]) -> str:
+    lines = _EXAMPLES.get(name) or [_plain_example(name, operation)]
+    text = "\n".join(f"$ {line}" for line in lines)
+    before = f"<!-- not run: {_NOT_RUN[name]} -->\n" if name in _NOT_RUN else ""
+    return f"{before}```console\n{text}\n```"
+
+
+def _plain_example(name: str, operation: Mapping[str, Any]) -> str:
     method, path = name.split()
     for part, value in _IN_PATHS.items():
         path = path.replace(part, value)
-    rest = _EXAMPLES.get(name, "")
-    if "-d " in rest:
-        rest = f"-H 'Content-Type: application/json' {rest} $URL{path}"
-    rest = rest or f"$URL{path}"
-    verb = "" if method == "GET" or "-F" in rest or "-d" in rest else f"-X {method} "
     (good, *_) = operation["responses"].values()
     is_file = any(media in _FILES for media in good.get("content", {}))
-    return f"```console\n$ curl {'-sSOJ' if is_file else '-sS'} {verb}{rest}\n```"
+    verb = "" if method == "GET" else f"-X {method} "
+    return f"curl -sS {verb}$URL{path}" + (f" -o {path.rpartition('/')[2]}" if is_file else "")

@@ -22,6 +22,7 @@ from kiosk_tasks.run.local import MemoryReporter, run_local
 from kiosk_tasks.settings import Settings
 from tests.docs_reference.commands import command_names
 from tests.docs_reference.pages import DOCS, generated_pages, with_parts, write
+from tests.docs_reference.routes import route_names, unlisted_routes
 from tests.docs_reference.sentences import error_classes, is_said
 from tests.docs_reference.tables import job_types_table
 from tests.fakes import fake_adapters, tiff_bytes
@@ -100,7 +101,7 @@ def test_generated_parts_are_up_to_date(page: Path, monkeypatch: pytest.MonkeyPa
 
 def test_the_pages_with_generated_parts_have_them() -> None:
     names = {str(page.relative_to(DOCS)) for page in generated_pages()}
-    reference = {"reference/cli.md", "reference/errors.md"}
+    reference = {f"reference/{name}.md" for name in ("cli", "errors", "rest")}
     assert names >= {"settings.md", "job-types.md", "security.md", *reference}
 
 
@@ -112,6 +113,16 @@ def test_every_command_has_a_section() -> None:
         if f"## {name}\n" not in page and f"| `{name}` |" not in page
     ]
     assert not missing, HOW_TO_MEND
+
+
+def test_every_route_has_a_section_and_an_example() -> None:
+    page = text_of("reference/rest.md")
+    sections = dict(re.findall(r"^### `(.*?)`\n(.*?)(?=^##|\Z)", page, re.DOTALL | re.MULTILINE))
+    assert sorted(sections) == sorted(route_names()), HOW_TO_MEND
+    for name, section in sections.items():
+        assert "```console\n$ " in section, name
+    for path in unlisted_routes():
+        assert f"`{path}`" in page, f"say in reference/rest.md what {path} is"
 
 
 def test_every_setting_and_every_job_type_has_its_place() -> None:
