@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -18,13 +19,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
+import numpy as np
+import tifffile
+
 from tests.conftest import wait_for
 from tests.processes import child
 
-__all__ = ["Block", "Reader", "blocks", "commands", "reader_env", "shown", "unmet"]
+__all__ = ["Block", "Reader", "blocks", "commands", "put_samples", "reader_env", "shown", "unmet"]
 
 RUN = ("console", "python")
 _LIMIT_S = 120
+_SAMPLES = Path(__file__).parents[1] / "samples"
 _GAP = "…"
 _BLOCK = re.compile(
     r"(?:^ *<!-- not run: (?P<reason>.+?) -->\n+)?^(?P<indent> *)```(?P<kind>\w*)[^\n]*\n"
@@ -208,6 +213,20 @@ class Reader:
         )
         found: dict[str, str] = json.loads(told.stdout)
         return {name: value for name, value in found.items() if self.env.get(name) != value}
+
+
+def put_samples(folder: Path) -> None:
+    """Put the files that the pages speak of into a reader's folder."""
+    samples = shutil.copytree(_SAMPLES, folder / "samples")
+    image = samples / "nuclei_512.tif"
+    (folder / "plate").mkdir()
+    for name in ("nuclei.tif", "a.tif", "b.tif", "plate/a.tif", "plate/b.tif"):
+        shutil.copy(image, folder / name)
+    pixels = tifffile.imread(image)[:256]
+    movie = np.stack([pixels[:, 2 * t : 2 * t + 256] for t in range(3)])
+    tifffile.imwrite(
+        folder / "movie.tif", movie, photometric="minisblack", metadata={"axes": "TYX"}
+    )
 
 
 def reader_env(env: Mapping[str, str]) -> dict[str, str]:

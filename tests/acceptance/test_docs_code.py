@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.acceptance.conftest import SAMPLES
-from tests.docs_code import Reader, blocks, reader_env
+from tests.docs_code import Reader, blocks, put_samples, reader_env
 from tests.kiosk_up import Kiosk
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = [*sorted(DOCS.glob("start-*.md")), DOCS / "reference/rest.md"]
-ELSEWHERE = {"custom-job.md"}  # test_custom_job.py
+ELSEWHERE = {"custom-job.md"}  # test_custom_job.py; python.md is run by test_client.py
 _NOT_RUN_AT_MOST = 8
 
 
@@ -28,7 +26,7 @@ def test_every_block_runs(page: Path, kiosk: Kiosk, tmp_path: Path) -> None:
     folder, scratch = tmp_path / "reader", tmp_path / "scratch"
     folder.mkdir()
     scratch.mkdir()
-    shutil.copytree(SAMPLES, folder / "samples")
+    put_samples(folder)
     env = reader_env({**os.environ, **kiosk.env, "COLUMNS": "120"})
     instead = {"http://127.0.0.1:8000": kiosk.url, "/var/lib/kiosk": str(kiosk.home)}
     with Reader(folder, scratch, env, instead=instead) as reader:
