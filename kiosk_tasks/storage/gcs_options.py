@@ -26,7 +26,7 @@ class GCSOptions:
     anonymous: bool = False  #: use no credentials: emulators, and buckets open to everybody
     sign_links: bool = True  #: false: links say where the object is, and give no right to it
     url_lifetime_s: int = 86400  #: how long a signed link is good
-    part_bytes: int = 16 * 2**20  #: larger objects go up and down in parts of this size
+    part_bytes: int = 8 * 2**20  #: larger objects go up and down in parts of this size
     retry_s: float = 60.0  #: how long the SDK tries one request again and again
     connect_timeout_s: float = 5.0
     read_timeout_s: float = 60.0  #: longest silence of the server

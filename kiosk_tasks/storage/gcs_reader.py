@@ -12,7 +12,7 @@ from google.api_core.exceptions import RequestRangeNotSatisfiable
 from kiosk_tasks.errors import MissingObject, StorageUnavailable
 from kiosk_tasks.storage.gcs_client import Reach
 from kiosk_tasks.storage.gcs_errors import mapped_errors
-from kiosk_tasks.storage.streams import ranges
+from kiosk_tasks.storage.streams import PIECE_BYTES, ranges
 
 __all__ = ["Whole", "find", "read"]
 
@@ -27,9 +27,9 @@ class Whole:
     crc32c: str | None
 
     def pieces(self, reach: Reach, key: str) -> Iterator[bytes]:
-        """Yield all bytes in parts; raises StorageUnavailable if they are not what was written."""
+        """Yield all bytes in pieces; raises StorageUnavailable if they are not what was written."""
         checksum = google_crc32c.Checksum()
-        for start, length in ranges(self.size, reach.options.part_bytes):
+        for start, length in ranges(self.size, PIECE_BYTES):
             piece = self._piece(reach, key, start, length)
             checksum.update(piece)
             yield piece

@@ -32,10 +32,10 @@ class PartsUpload:
         """Nothing is asked of the server yet."""
         self._stream: _Stream | None = None
 
-    def send(self, part: bytes, *, last: bool) -> None:
+    def send(self, part: bytes | bytearray, *, last: bool) -> None:
         """Send the next part; all but the last have the options' `part_bytes`."""
         if last and self._stream is None:
-            self._blob().upload_from_string(part, **self._how())
+            self._blob().upload_from_string(bytes(part), **self._how())
             return
         if self._stream is None:
             self._stream = _Stream(

@@ -27,12 +27,15 @@ from kiosk_tasks.storage.s3_parts import PartsUpload
 from kiosk_tasks.storage.s3_reader import Reader
 from kiosk_tasks.storage.s3_remains import abort_idle
 from kiosk_tasks.storage.s3_writer import PARTS_AT_ONCE, Writer
-from kiosk_tasks.storage.streams import Body, attachment, in_parts
+from kiosk_tasks.storage.streams import PIECE_BYTES, Body, attachment, in_parts
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
 __all__ = ["S3Storage"]
+
+_CHUNKS_IN_QUEUE = 16
+"""Of 256 KiB, between the connections and the file; the SDK's own limit is 25 MB."""
 
 
 class S3Storage:
@@ -61,7 +64,7 @@ class S3Storage:
     def open(self, key: str) -> Iterator[bytes]:
         """Return the object's bytes chunk by chunk."""
         with self._errors(key):
-            pieces = self._reader(key).pieces(self.options.part_bytes)
+            pieces = self._reader(key).pieces(PIECE_BYTES)
         return (self._read(key, *piece) for piece in pieces)
 
     def read_range(self, key: str, start: int, length: int) -> bytes:
@@ -75,6 +78,7 @@ class S3Storage:
             multipart_threshold=part_bytes,
             multipart_chunksize=part_bytes,
             max_concurrency=PARTS_AT_ONCE,
+            max_io_queue=_CHUNKS_IN_QUEUE,
         )
         with self._errors(key):
             self._client.download_file(self.bucket, self._name(key), str(target), Config=config)

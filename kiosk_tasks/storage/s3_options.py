@@ -25,7 +25,7 @@ class S3Options:
     public_endpoint: str | None = None  #: the same server as users reach it, for download links
     region: str | None = None  #: default: AWS_REGION, or as the SDK is configured
     url_lifetime_s: int = 86400  #: how long a download link is good
-    part_bytes: int = 16 * 2**20  #: larger objects go up and down in parts of this size
+    part_bytes: int = 8 * 2**20  #: larger objects go up and down in parts of this size
     attempts: int = 4  #: of the SDK, per request
     connect_timeout_s: float = 5.0
     read_timeout_s: float = 60.0  #: longest silence of the server

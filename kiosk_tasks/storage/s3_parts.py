@@ -29,17 +29,18 @@ class PartsUpload:
         self._upload: dict[str, Any] = {}
         self._parts: list[CompletedPartTypeDef] = []
 
-    def send(self, part: bytes, *, last: bool) -> None:
+    def send(self, part: bytearray, *, last: bool) -> None:
         """Send the next part; all but the last have the writer's `part_bytes`."""
         if last and not self._upload:
-            self._writer.write(Body.of(part))
+            self._writer.write(Body.of(bytes(part)))
             return
         self._begin()
         number = len(self._parts) + 1
         if number > MAX_PARTS:
             limit = MAX_PARTS * self._writer.part_bytes
             raise FileTooLarge(f"the upload is over {limit} bytes; give the bucket ?part_bytes=….")
-        sent = self._writer.client.upload_part(**self._upload, PartNumber=number, Body=part)
+        body: Any = part
+        sent = self._writer.client.upload_part(**self._upload, PartNumber=number, Body=body)
         self._parts.append({"PartNumber": number, "ETag": sent["ETag"]})
         if last:
             self._complete()

@@ -11,7 +11,7 @@ from uuid import uuid4
 from botocore.exceptions import BotoCoreError, ClientError
 
 from kiosk_tasks.storage.s3_errors import CONFLICTS, code_of
-from kiosk_tasks.storage.streams import Body, media_type
+from kiosk_tasks.storage.streams import Body, Slice, media_type
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["CONFLICT_TRIES", "MAX_PARTS", "PARTS_AT_ONCE", "Writer"]
 
 PARTS_AT_ONCE = 4
-"""Of one object; memory stays under this many parts."""
+"""Of one object; of a file, none of them lies in memory."""
 
 MAX_PARTS = 10_000
 """Of one object; S3's own limit."""
@@ -92,11 +92,12 @@ class Writer:
         if body.size > self.part_bytes:
             self._send_parts(body, write_id, condition)
             return
+        whole: Any = Slice(body, 0, body.size)
         self.client.put_object(
             **self.place(),
             **self.description(write_id),
             **condition,
-            Body=body.read(0, body.size),
+            Body=whole,
         )
 
     def _send_parts(self, body: Body, write_id: str, condition: dict[str, Any]) -> None:
@@ -105,8 +106,9 @@ class Writer:
         part_bytes = max(self.part_bytes, -(-body.size // MAX_PARTS))
 
         def send(number: int) -> CompletedPartTypeDef:
-            data = body.read((number - 1) * part_bytes, part_bytes)
-            sent = self.client.upload_part(**upload, PartNumber=number, Body=data)
+            start = (number - 1) * part_bytes
+            part: Any = Slice(body, start, min(part_bytes, body.size - start))
+            sent = self.client.upload_part(**upload, PartNumber=number, Body=part)
             return {"PartNumber": number, "ETag": sent["ETag"]}
 
         with ExitStack() as undo:
