@@ -19,7 +19,8 @@ __all__ = ["fetch_result", "pack", "place_in"]
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """Time stamp of archive members: the same result is the same bytes, whenever it was made."""
 
-_LONG_TEXTS = (".geojson",)
+_PACKED = ("_cells.geojson", "_spots.geojson", "_rois.zip")
+_LEVEL = 1  # of deflate: coordinates hardly pack better with more
 
 
 def pack(
@@ -32,7 +33,7 @@ def pack(
 
     files: drawn one by one; none but the one at hand need be in memory.
     record: asked when all are drawn, since facts may be noted on the way.
-    Members are stored as they are: images are compressed already. Long texts are packed.
+    Members are stored as they are: images are compressed already. Outlines are packed.
     """
     described: dict[str, Any] = {}
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
@@ -85,10 +86,10 @@ def place_in(folder: Path, name: str) -> Path:
 
 def _add(archive: zipfile.ZipFile, file: OutputFile) -> None:
     entry = zipfile.ZipInfo(file.name, _EPOCH)
-    if file.name.endswith(_LONG_TEXTS):
+    if file.name.endswith(_PACKED):
         entry.compress_type = zipfile.ZIP_DEFLATED
     if isinstance(file.data, bytes):
-        archive.writestr(entry, file.data)
+        archive.writestr(entry, file.data, compresslevel=_LEVEL)
         return
     entry.file_size = file.data.stat().st_size  # larger ones than 2 GiB must be announced
     with file.data.open("rb") as source, archive.open(entry, "w") as target:

@@ -77,6 +77,22 @@ def test_record_lists_what_is_beside_it(tmp_path: Path) -> None:
     assert FILES[0].describe()["bytes"] == 6
 
 
+def test_outlines_are_packed_and_images_are_not(tmp_path: Path) -> None:
+    text = b"[[1,2],[3,4]]" * 1000
+    zipped_text = tmp_path / "rois"
+    zipped_text.write_bytes(text)
+    files = [
+        OutputFile("a_cells.geojson", text),
+        OutputFile("a_rois.zip", zipped_text),
+        OutputFile("a_overlay.png", text),
+    ]
+    pack(files, "a_job.json", dict, tmp_path / "a.zip")
+    with zipfile.ZipFile(tmp_path / "a.zip") as packed:
+        assert [packed.read(file.name) for file in files] == [text] * 3
+        small, also, whole = (packed.getinfo(file.name).compress_size for file in files)
+    assert max(small, also) < 1000 < whole == len(text)
+
+
 def test_result_without_files_is_a_bug() -> None:
     with pytest.raises(InternalError, match="int"):
         output_files(3, "stem")

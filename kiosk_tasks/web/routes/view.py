@@ -28,6 +28,7 @@ __all__ = ["router"]
 router = APIRouter(tags=["view"])
 
 _MISSING: dict[int | str, dict[str, Any]] = {
+    400: {"model": ErrorJson, "description": "A frame that is no number."},
     404: {"model": ErrorJson, "description": "No such job or frame, or no result (yet)."},
     413: {"model": ErrorJson, "description": "Too large to be drawn here."},
     422: {"model": ErrorJson, "description": "The input or the result is damaged."},
