@@ -26,6 +26,7 @@ _PIECE = 2**20
 _MOST_FIELDS = 100
 _LONGEST_FIELD = 2**16
 _MOST_AT_ONCE = 64
+_MOST_SMALL_AT_ONCE = 8
 _MOST_WAITING = 1000
 
 
@@ -42,13 +43,14 @@ class Form:
 
 
 class Uploads:
-    """Takes files; each needs a thread of its own while it arrives."""
+    """Takes files; each over a megabyte needs a thread of its own while it arrives."""
 
     def __init__(self, storage: Storage, *, max_bytes: int) -> None:
         """max_bytes: of one file."""
         self._storage = storage
         self._max_bytes = max_bytes
         self._threads = CapacityLimiter(_MOST_AT_ONCE)
+        self._writers = CapacityLimiter(_MOST_SMALL_AT_ONCE)
 
     async def receive(self, request: Request, *, folder: str) -> Form:
         """Read a form with one part `file` at most, and put that into a folder of the bucket.
@@ -105,13 +107,16 @@ class Uploads:
                 raise UnreadableImage(f"{name} is empty.")
             return b"".join(pieces)
 
+        data = await piece()
+        if len(data) < _PIECE:  # all of it: no thread need wait for the client
+            await to_thread.run_sync(self._storage.write, key, [data], limiter=self._writers)
+            return
+
         def pieces() -> Iterator[bytes]:
-            while True:
-                data = from_thread.run(piece)
-                if data:
-                    yield data
-                if len(data) < _PIECE:  # the part's end
-                    return
+            more = data
+            while more:
+                yield more
+                more = b"" if len(more) < _PIECE else from_thread.run(piece)
 
         await to_thread.run_sync(self._storage.write, key, pieces(), limiter=self._threads)
 
