@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 __all__ = [
+    "FILE",
     "Expiry",
     "Hash",
     "JobTypes",
@@ -79,3 +80,14 @@ def takes(**fields: Any) -> dict[str, Any]:
 def string(**more: Any) -> dict[str, Any]:
     """Return what it says of a text."""
     return {"type": "string", **more}
+
+
+_FORM = {
+    "type": "object",
+    "properties": {"file": {"type": "string", "format": "binary"}},
+    "required": ["file"],
+}
+FILE: dict[str, Any] = {
+    "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _FORM}}}
+}
+"""What the OpenAPI document says of a form with a file."""

@@ -20,6 +20,7 @@ import pytest
 import tifffile
 
 from kiosk_tasks.imaging import io
+from kiosk_tasks.storage.local import LocalStorage
 from models.multiplex.tissue import draw_tissue
 from models.nuclear.scoring import count_matches
 from tests.acceptance.conftest import SAMPLES
@@ -142,6 +143,20 @@ def test_python_client_several_files(kiosk: Kiosk, tmp_path: Path) -> None:
     assert got.report["total_jobs"] == 2
     assert len(got.report["prediction_time"]) == 2
     assert {"a_labels.ome.tif", "b_labels.ome.tif", "summary.csv"} <= got.files.keys()
+
+
+def test_python_client_benchmark(kiosk: Kiosk, tmp_path: Path) -> None:
+    """As many jobs as it asks for, all of one file that somebody has put into the bucket."""
+    bucket, folder = LocalStorage(kiosk.home / "bucket"), tmp_path / "out"
+    buffer = BytesIO()
+    tifffile.imwrite(buffer, io.read(NUCLEI, name="nuclei").data[:160, :160])
+    bucket.put("uploads/mine.tif", buffer.getvalue())
+    options = ("--benchmark", "-c", "3", "--no-download-results")
+    done = python_client(Path("mine.tif"), "image", kiosk.url, folder, *options)
+    assert done.returncode == 0, done.stdout
+    (report,) = (json.loads(path.read_text()) for path in folder.glob("3jobs_*.json"))
+    assert [job["status"] for job in report["job_data"]] == ["done"] * 3
+    assert len({job["job_id"] for job in report["job_data"]}) == 3
 
 
 class Plugin:

@@ -24,6 +24,7 @@ from kiosk_tasks.web.job_json import ErrorJson
 from kiosk_tasks.web.multipart import is_form
 from kiosk_tasks.web.old_api import id_of, job_for, told
 from kiosk_tasks.web.old_json import (
+    FILE,
     Expiry,
     Hash,
     JobTypes,
@@ -105,7 +106,7 @@ def swagger() -> Body:
     return get_openapi(title="kiosk-tasks, old API", version=__version__, routes=router.routes)
 
 
-@_route("POST", "/upload", responses=_REFUSED)
+@_route("POST", "/upload", responses=_REFUSED, openapi_extra=FILE)
 async def upload(request: Request, site: SiteOf, user: UserOf) -> Uploaded:
     """Put a file into the bucket, under a key of its own."""
     if not is_form(request):
