@@ -52,8 +52,10 @@ def _given(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _option(name: str, field: FieldInfo) -> inspect.Parameter:
     told = "" if field.default in (None, "") else f" [default: {field.default}]"
+    long = name.replace("_", "-")
+    can_be_off = bool in (field.annotation, *get_args(field.annotation))
     option = typer.Option(
-        f"--{name.replace('_', '-')}",
+        f"--{long}/--no-{long}" if can_be_off else f"--{long}",
         help=f"{field.description}{told}",
         show_default=False,
         rich_help_panel="Parameters",
