@@ -61,7 +61,7 @@ class PredictParams(CellParams):
     )
     labels_only: bool = Field(
         False,
-        description="Write label images only: no overlays, no tables.",
+        description="Write label images only: no overlays, tables or outlines.",
         json_schema_extra=form(rare=True),
     )
 
