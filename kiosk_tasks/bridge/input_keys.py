@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from kiosk_tasks.errors import InvalidKey
 from kiosk_tasks.storage import check_key
@@ -14,12 +14,16 @@ _DETOUR = re.compile(r"[^/]+/\.\./(?=https?:/)", re.IGNORECASE)
 """What the Python client's path joining makes of a URL: `uploads/../http:/host/bucket/key`."""
 _URL = re.compile(r"(https?|s3|gs):/{1,2}([^/]+)/(.*)", re.IGNORECASE | re.DOTALL)
 
+_MEDIA = re.compile(r"(?:download/)?storage/v1/b/([^/]+)/o/(.*)", re.DOTALL)
+"""The path of what Google calls an object's media link."""
+
 
 def bucket_key(given: str, bucket_url: str) -> str:
     """Return the key in our bucket of an `input_file_name`; nothing is ever fetched from a URL.
 
     given: a key; `s3://` or `gs://` with bucket and key; `http://` or `https://` with the bucket as
-    first part of the path or of the host's name; or that with `uploads/../` before it.
+    first part of the path or of the host's name, or as Google's media link has it; or that with
+        `uploads/../` before it.
     bucket_url: our bucket, as the setting names it.
     Raises InvalidKey for another bucket, and for what would leave ours.
     """
@@ -38,17 +42,19 @@ def bucket_key(given: str, bucket_url: str) -> str:
 
 def _bucket_and_folder(bucket_url: str) -> tuple[str, str]:
     """Return the bucket's name, and the start of all our keys in it; a local folder is a bucket."""
-    scheme, _, rest = bucket_url.partition("://")
-    if scheme == "file":
-        return unquote(rest).rstrip("/").rpartition("/")[2], ""
-    bucket, _, folder = rest.partition("/")
-    folder = folder.strip("/")
-    return bucket, f"{folder}/" if folder else ""
+    parts = urlsplit(bucket_url)
+    path = unquote(parts.path).strip("/")
+    if parts.scheme == "file":
+        return path.rpartition("/")[2], ""
+    return parts.netloc, f"{path}/" if path else ""
 
 
 def _of_http(host: str, rest: str, bucket: str) -> tuple[str, str]:
     path = unquote(re.split(r"[?#]", rest, maxsplit=1)[0])
     first, _, key = path.partition("/")
-    if first != bucket and host.startswith(f"{bucket}."):
+    if first == bucket:
+        return first, key
+    if host.startswith(f"{bucket}."):
         return bucket, path
-    return first, key
+    media = _MEDIA.fullmatch(path)
+    return (media[1], media[2]) if media else (first, key)

@@ -168,6 +168,11 @@ SHAPES = {
     "plain http": "http://storage.example.org/images/{quoted}",
     "signed": "https://s3.example.org/images/{quoted}?X-Signature=a/../b#top",
     "virtual host": "https://images.s3.example.org/{quoted}",
+    "google": "https://storage.googleapis.com/images/{quoted}",
+    "google, signed in": "https://storage.cloud.google.com/images/{quoted}?authuser=0",
+    "google, virtual host": "https://images.storage.googleapis.com/{quoted}",
+    "google, media": "https://storage.googleapis.com/download/storage/v1/b/images/o/{quoted}?alt=media",
+    "google, media of old": "https://www.googleapis.com/storage/v1/b/images/o/{quoted}?alt=media",
     "joined": "uploads/../http:/s3.example.org/images/{quoted}",
     "joined, both slashes": "uploads/../https://s3.example.org/images/{quoted}",
 }
@@ -213,6 +218,8 @@ def test_nothing_leaves_the_bucket(given: str, bucket: str) -> None:
         "https://s3.example.org/other/uploads/x.png",
         "https://other.s3.example.org/uploads/x.png",
         "uploads/../http:/s3.example.org/other/uploads/x.png",
+        "https://storage.googleapis.com/download/storage/v1/b/other/o/uploads%2Fx.png",
+        "https://storage.googleapis.com/storage/v1/b/images/o/..%2Fx.png",
         "s3://images/../other/x.png",
         "https://s3.example.org/images/%2e%2e/other/x.png",
         "s3://images/",
@@ -229,5 +236,9 @@ def test_another_bucket_or_none_is_refused(given: str) -> None:
 def test_bucket_with_a_folder_of_its_own() -> None:
     assert bucket_key("s3://images/site/uploads/x.png", "s3://images/site/") == "uploads/x.png"
     assert bucket_key("uploads/x.png", "s3://images/site") == "uploads/x.png"
+    for url in ("s3://images/site?endpoint=http://minio:9000/x", "gs://images/a%20b/?anonymous=1"):
+        folder = "site" if "site" in url else "a b"
+        assert bucket_key(f"s3://images/{folder}/uploads/x.png", url) == "uploads/x.png"
+    assert bucket_key("gs://images/x.png", "gs://images?endpoint=http://fake/") == "x.png"
     with pytest.raises(InvalidKey, match="outside of 'site/'"):
         bucket_key("s3://images/uploads/x.png", "s3://images/site")
