@@ -12,6 +12,7 @@ from kiosk_tasks.client import CannotSend
 
 __all__ = ["ParameterForm"]
 
+_SHRINKS = QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
 _ELSEWHERE = ("axes",)
 """Parameters that the panel asks for itself."""
 
@@ -25,6 +26,7 @@ class ParameterForm(QWidget):
         self.fields: dict[str, Field] = {}
         layout = QFormLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
+        layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         more = QGroupBox("More", self)
         more.setCheckable(True)
         more.setChecked(False)
@@ -91,6 +93,8 @@ class Field:
             return box
         if choices:
             combo = QComboBox()
+            combo.setMinimumContentsLength(8)
+            combo.setSizeAdjustPolicy(_SHRINKS)
             if "default" not in self._schema:
                 combo.addItem("", None)
             words = self._schema.get("x-enum-labels") or choices

@@ -10,7 +10,7 @@ from napari.layers import Image, Layer
 from napari.qt.threading import create_worker
 from napari.utils.notifications import show_error, show_info
 from napari.viewer import Viewer
-from qtpy.QtCore import QSettings
+from qtpy.QtCore import QSettings, Qt
 from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
@@ -34,6 +34,7 @@ from kiosk_tasks.napari.work import Offer, Outcome, load_job_types, run_job
 __all__ = ["KioskPanel"]
 
 _LOCAL = "http://127.0.0.1:8000"
+_NARROWEST = 340  # px; the names of parameters and their values fit
 
 
 class KioskPanel(QWidget):
@@ -49,6 +50,7 @@ class KioskPanel(QWidget):
         self.job: Job | None = None
         self.job_types: dict[str, dict[str, Any]] = {}
         self.form: ParameterForm | None = None
+        self._chosen: list[Any] = []
         self._build()
         selection = napari_viewer.layers.selection
         selection.events.changed.connect(self._layer_chosen)
@@ -133,14 +135,19 @@ class KioskPanel(QWidget):
             self.form.fields["mpp"].set(None if mpp is None else f"{mpp:.6g}")
 
     def _images(self) -> list[Any]:
-        """Return the chosen image layers in the order of the list."""
-        chosen = self.viewer.layers.selection
-        return [layer for layer in self.viewer.layers if layer in chosen and _is_image(layer)]
+        """Return the image layers that were chosen last, in the order of the list.
+
+        A layer of results that is chosen, as napari does when it is added, changes nothing.
+        """
+        layers, selection = list(self.viewer.layers), self.viewer.layers.selection
+        chosen = [layer for layer in layers if layer in selection and isinstance(layer, Image)]
+        self._chosen = chosen or [layer for layer in self._chosen if layer in layers]
+        return self._chosen
 
     def _progress(self, state: State) -> None:
         units = "" if state.units is None else f", {state.units[0]} of {state.units[1]}"
         self.bar.setValue(state.progress)
-        self.status.setText(f"{state.status}{units}")
+        self.status.setText("fetching the result …" if state.done else f"{state.status}{units}")
         self.cancel_button.setEnabled(not state.ended)
 
     def _ended(self, outcome: Outcome) -> None:
@@ -185,6 +192,8 @@ class KioskPanel(QWidget):
         self.layer_label.setWordWrap(True)
         self.area = QScrollArea()
         self.area.setWidgetResizable(True)
+        self.area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setMinimumWidth(_NARROWEST)
         self.send_button, self.cancel_button = QPushButton("Send"), QPushButton("Cancel")
         self.send_button.setEnabled(False)
         self.cancel_button.setEnabled(False)
@@ -209,10 +218,6 @@ class KioskPanel(QWidget):
         whole.addLayout(buttons)
         whole.addWidget(self.bar)
         whole.addWidget(self.status)
-
-
-def _is_image(layer: Any) -> bool:
-    return isinstance(layer, Image)
 
 
 def _first_url() -> str:

@@ -36,7 +36,7 @@ from tests.acceptance.test_track import kept
 from tests.docs_code import Reader, reader_env
 from tests.integration.test_seams import equal_cells
 from tests.kiosk_up import Kiosk
-from tests.simulated_movies import PRESETS, simulate
+from tests.simulated_movies import PRESETS, simulate, small_movie
 from tests.simulated_spots import Culture, Scene, draw_culture, draw_spots
 
 NUCLEI = SAMPLES / "nuclei_512.tif"
@@ -91,13 +91,14 @@ def test_planes_come_back_as_a_stack(client: Client) -> None:
 
 
 def test_a_movie_becomes_tracks_with_a_lineage(client: Client) -> None:
-    movie = simulate(replace(PRESETS["easy"], frames=8), seed=23)
+    movie = small_movie(seed=3, frames=8, cells=10, division_rate=0.05)
     result = client.track(movie.pixels).result(timeout=120)
     assert kept(movie.labels, result.labels) > 0.95
     data = result.tracks.data
     assert data.shape[1] == 4
     track, frame, y, x = data[len(data) // 2]
     assert result.labels[int(frame), round(y), round(x)] > 0
+    assert result.tracks.graph
     assert set(result.tracks.graph) <= set(data[:, 0])
     assert {m for (m,) in result.tracks.graph.values()} <= set(data[:, 0])
     assert track in data[:, 0]
@@ -288,7 +289,7 @@ def test_the_page_runs_as_it_is_written(kiosk: Kiosk, tmp_path: Path) -> None:
     folder, scratch = tmp_path / "reader", tmp_path / "scratch"
     folder.mkdir()
     scratch.mkdir()
-    movie = simulate(replace(PRESETS["easy"], frames=6), seed=9)
+    movie = small_movie(seed=4, frames=6)
     tifffile.imwrite(folder / "movie.tif", movie.pixels, imagej=True, metadata={"axes": "TYX"})
     shutil.copy(NUCLEI, folder / "nuclei.tif")
     (folder / "plate").mkdir()
