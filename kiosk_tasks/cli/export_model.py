@@ -27,7 +27,7 @@ def export_model(
         Path, typer.Argument(help="A .keras or .h5 file, or the folder of a SavedModel.")
     ],
     target: Annotated[
-        str, typer.Argument(help="A folder of models, or a bucket: s3://… or file:///….")
+        str, typer.Argument(help="A folder of models, or a bucket: s3://…, gs://… or file:///….")
     ],
     version: Annotated[int, typer.Option(min=1, help="A whole number; higher is newer.")],
     name: Annotated[

@@ -39,7 +39,8 @@ class Places(BaseModel):
     bucket: SecretUrl = Field(
         SecretUrl(""),
         validation_alias=names("BUCKET", "STORAGE_BUCKET"),
-        description="Where inputs and outputs lie: file:///… or s3://…; default <home>/bucket.",
+        description="Where inputs and outputs lie: file:///…, s3://… or gs://…; "
+        "default <home>/bucket.",
     )
     workspace: SecretUrl = Field(
         SecretUrl(""),
