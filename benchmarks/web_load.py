@@ -1,11 +1,12 @@
 """Submissions over HTTP while workers are busy: how long each takes, and whether any is lost.
 
 `python -m benchmarks.web_load` starts `kiosk up` with one worker process, gives it jobs, and then
-submits 200 small images at once, each over a connection of its own; five times. It prints, for each
-round and as medians, how many were accepted and refused (429, 503), the 50th and 99th percentile of
-the time from connecting to the whole answer, and what became of the accepted jobs: each must be
-done, once. Then it follows 200 jobs at once and prints the processor time that takes. Goals: 99 %
-within 250 ms, none lost. Exit status 1 if one is missed.
+submits 200 small images at once, each over its own connection; five times. Who is refused (429,
+503) comes back when told to, until all are accepted. It prints, for each round and as medians, how
+many of the first 200 were accepted and refused, the 50th and 99th percentile of the time from
+connecting to the whole answer (of the first 200, and of all), after how long the last was accepted,
+and what became of the jobs: each must be done, once. Then it follows 200 jobs at once and prints
+the processor time that takes. Goals: 99 % within 250 ms, none lost. Exit status 1 if one is missed.
 
     --rounds 5  --submissions 200  --workers 1  --paced 0  (seconds over which they are spread)
 """
@@ -16,6 +17,7 @@ import argparse
 import asyncio
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -45,11 +47,12 @@ _BOUNDARY = "----kiosk-load"
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of one submission; job: its id, if it was accepted."""
+    """What came of one request; job: its id, if it was accepted; wait_s: when to come back."""
 
     status: int
     seconds: float
     job: str = ""
+    wait_s: float = 0.0
 
 
 def main() -> int:
@@ -67,9 +70,13 @@ def main() -> int:
         for number in range(given.rounds):
             begin_work(url, image)
             before = load()
-            answers = asyncio.run(burst(url, image, given.submissions, over_s=given.paced))
-            row = figures(answers)
-            lost = not_done_once(url, [a.job for a in answers if a.job])
+            begun = time.perf_counter()
+            tries = asyncio.run(burst(url, image, given.submissions, over_s=given.paced))
+            took = time.perf_counter() - begun
+            row = figures([first for first, *_ in tries])
+            row |= {"all p99": figures([a for one in tries for a in one])["p99"], "last": took}
+            jobs = [last.job for *_, last in tries]
+            lost = not_done_once(url, jobs)
             failed |= bool(lost) or bool(row["other"])
             rows.append(row)
             print(f"round {number + 1}: {shown(row)} | not done once: {lost} | load {before:.1f}")
@@ -121,8 +128,8 @@ def begin_work(url: str, image: bytes) -> None:
             time.sleep(0.05)
 
 
-async def burst(url: str, image: bytes, count: int, *, over_s: float = 0.0) -> list[Answer]:
-    """Submit at once, or spread evenly over some seconds."""
+async def burst(url: str, image: bytes, count: int, *, over_s: float = 0.0) -> list[list[Answer]]:
+    """Submit at once, or spread evenly over some seconds; return the answers of each in turn."""
     head = f"--{_BOUNDARY}\r\nContent-Disposition: form-data; "
     body = f'{head}name="mpp"\r\n\r\n0.65\r\n{head}name="file"; filename="n.tif"\r\n\r\n'.encode()
     body += image + f"\r\n--{_BOUNDARY}--\r\n".encode()
@@ -136,8 +143,16 @@ async def burst(url: str, image: bytes, count: int, *, over_s: float = 0.0) -> l
     return list(await asyncio.gather(*calls))
 
 
-async def _submit(url: Any, request: bytes, *, after_s: float) -> Answer:
+async def _submit(url: Any, request: bytes, *, after_s: float) -> list[Answer]:
     await asyncio.sleep(after_s)
+    answers = [await _post(url, request)]
+    while answers[-1].status in (429, 503):
+        await asyncio.sleep(answers[-1].wait_s * np.random.default_rng().uniform(1, 2))
+        answers.append(await _post(url, request))
+    return answers
+
+
+async def _post(url: Any, request: bytes) -> Answer:
     begun = time.perf_counter()
     reader, writer = await asyncio.open_connection(url.hostname, url.port)
     writer.write(request)
@@ -145,7 +160,9 @@ async def _submit(url: Any, request: bytes, *, after_s: float) -> Answer:
     seconds = time.perf_counter() - begun
     writer.close()
     status = int(head.split(b" ", 2)[1]) if head else 0
-    return Answer(status, seconds, json.loads(body)["id"] if status == 202 else "")
+    job = json.loads(body)["id"] if status == 202 else ""
+    wait = re.search(rb"(?i)\nretry-after: (\d+)", head)
+    return Answer(status, seconds, job, wait_s=float(wait[1]) if wait else 0.0)
 
 
 def figures(answers: list[Answer]) -> dict[str, float]:
@@ -165,7 +182,8 @@ def shown(row: dict[str, float]) -> str:
     """Return a row as it is printed."""
     return (
         f"accepted {row['accepted']:.0f}, refused {row['refused']:.0f}, other {row['other']:.0f}"
-        f" | p50 {row['p50'] * 1000:.0f} ms, p99 {row['p99'] * 1000:.0f} ms"
+        f" | p50 {row['p50'] * 1000:.0f} ms, p99 {row['p99'] * 1000:.0f} ms,"
+        f" p99 of all {row['all p99'] * 1000:.0f} ms | all accepted after {row['last']:.1f} s"
     )
 
 
@@ -206,9 +224,9 @@ def streams(url: str, image: bytes) -> float:
         await reader.read()
 
     async def measure() -> float:
-        answers = await burst(url, image, 200, over_s=2.0)
+        jobs = [last.job for *_, last in await burst(url, image, 200, over_s=2.0)]
         opened = asyncio.Semaphore(0)
-        following = [asyncio.create_task(follow(a.job, opened)) for a in answers if a.job]
+        following = [asyncio.create_task(follow(job, opened)) for job in jobs]
         for _ in following:
             await opened.acquire()
         before = service.cpu_times()

@@ -29,6 +29,7 @@ from kiosk_tasks.web.routes import (
 from kiosk_tasks.web.safe_headers import SafeHeaders
 from kiosk_tasks.web.site import Site
 from kiosk_tasks.web.token_in_path import TokenInPath
+from kiosk_tasks.web.turnstile import Turnstile
 from kiosk_tasks.web.uploads import Uploads
 from kiosk_tasks.wiring import Adapters, adapters
 
@@ -70,6 +71,7 @@ def create_app(settings: Settings | None = None, *, outside: Adapters | None = N
 
 def _guard(app: FastAPI, settings: Settings) -> None:
     """Put what every request passes around the routes; the last is the outermost."""
+    app.add_middleware(Turnstile)
     app.add_middleware(Gate, settings=settings)
     app.add_middleware(TokenInPath)
     if settings.origins:

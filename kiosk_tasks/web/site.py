@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
+from anyio import CapacityLimiter
 from fastapi import Depends, Request
 
 from kiosk_tasks.ledger import Ledger
@@ -22,6 +23,7 @@ class Site:
 
     storage: the bucket. signer: makes and checks links into a local one.
     uploads: takes files to the bucket.
+    submitting: threads that record and send jobs: more would only wait for each other.
     """
 
     settings: Settings
@@ -29,6 +31,7 @@ class Site:
     ledger: Ledger
     signer: Signer
     uploads: Uploads
+    submitting: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(4))
 
 
 def base_url(site: Site, request: Request) -> str:

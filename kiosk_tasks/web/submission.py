@@ -29,12 +29,15 @@ class UnderWay(UserError):
 
 
 class Submission:
-    """One attempt to submit a job; the job's id follows from the client's key, if there is one."""
+    """One attempt to submit a job; the job's id follows from the client's key, if there is one.
+
+    repeats: whether there is a key, so that there may be other attempts.
+    """
 
     def __init__(self, ledger: Ledger, user: str, key: str) -> None:
         """key: what all attempts to submit the same job have in common; empty: there is one."""
         self._ledger = ledger
-        self._repeats = bool(key)
+        self.repeats = bool(key)
         name = f"kiosk-web:{len(user)}:{user}:{key}"
         self.job_id = uuid5(NAMESPACE_URL, name).hex if key else uuid4().hex
 
@@ -45,7 +48,7 @@ class Submission:
 
     def before(self) -> Record | None:
         """Return the record of an attempt that came through before this one."""
-        if not self._repeats:
+        if not self.repeats:
             return None
         try:
             return self._ledger.record(self.job_id)
@@ -58,7 +61,7 @@ class Submission:
 
         A process that dies in the middle keeps others waiting for a minute.
         """
-        if not self._repeats:
+        if not self.repeats:
             yield True
             return
         mine = Reservation(self._ledger, f"upload:{self.job_id}", seconds=_LEASE_S)

@@ -19,6 +19,7 @@ from kiosk_tasks.web.job_json import JobJson, JobsJson, job_json
 from kiosk_tasks.web.multipart import is_form
 from kiosk_tasks.web.site import Site, SiteOf, UserOf
 from kiosk_tasks.web.submission import Submission
+from kiosk_tasks.web.turnstile import is_small
 from kiosk_tasks.web.uploads import discard_body, shown_name
 
 __all__ = ["router"]
@@ -160,9 +161,10 @@ async def _submit_form(
     """Take the file, then the job: an upload that is cut off leaves neither."""
     most = site.settings.max_file_bytes
     async with submission.alone() as alone:
-        before = await to_thread.run_sync(submission.before)
+        before = await to_thread.run_sync(submission.before) if submission.repeats else None
         if alone and before is None:
-            await to_thread.run_sync(service.check_open, owner)
+            if not is_small(request.scope):  # of a small one, submitting it is soon enough
+                await to_thread.run_sync(service.check_open, owner)
             return await _upload(type_name, request, site, submission, owner)
         await discard_body(request, max_bytes=most)
     return before or await submission.of_the_other(), False
@@ -180,7 +182,7 @@ async def _upload(
             raise InvalidRequest("send a file or the key of one, not both.")
         given = {"original_name": form.name, **fields, "input_file_name": form.key}
         job = _new_job(type_name, given, submission)
-        return await to_thread.run_sync(service.submit_for, owner, job)
+        return await to_thread.run_sync(service.submit_for, owner, job, limiter=site.submitting)
     except BrokerUnavailable:
         raise  # it may be recorded all the same, and then needs its file
     except BaseException:
