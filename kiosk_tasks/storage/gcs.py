@@ -17,7 +17,7 @@ from kiosk_tasks.errors import InvalidKey, MissingObject
 from kiosk_tasks.storage import check_key, check_prefix
 from kiosk_tasks.storage.gcs_client import Reach, make_client
 from kiosk_tasks.storage.gcs_errors import VENDOR_ERRORS, mapped_errors, no_bucket, status_of
-from kiosk_tasks.storage.gcs_links import link
+from kiosk_tasks.storage.gcs_links import Links, link
 from kiosk_tasks.storage.gcs_options import GCSOptions, parse_gcs_url
 from kiosk_tasks.storage.gcs_reader import Whole, find, read
 from kiosk_tasks.storage.gcs_writer import PartsUpload, Writer
@@ -40,6 +40,7 @@ class GCSStorage:
         self.options = options or GCSOptions()
         self._prefix = f"{prefix}/" if prefix else ""
         self._clients: PerProcess[GCSOptions, Client] = PerProcess(make_client)
+        self._links = Links()
         self._bucket_is_there = False
 
     @classmethod
@@ -138,14 +139,20 @@ class GCSStorage:
 
     def url(self, key: str, *, name: str | None = None) -> str:
         """Return a signed link to the object; whoever has it can fetch the object until it ends."""
-        shown = attachment(name) if name else None
-        with self._errors(key):
-            return link(self._reach, self._name(key), method="GET", disposition=shown)
+        return self._link(key, "GET", attachment(name) if name else None)
 
     def upload_url(self, key: str) -> str:
         """Return a signed link; whoever has it can write the object until it ends."""
+        return self._link(key, "PUT", None)
+
+    def _link(self, key: str, method: str, shown: str | None) -> str:
         with self._errors(key):
-            return link(self._reach, self._name(key), method="PUT")
+            full = self._name(key)
+            return self._links.get(
+                (full, method, shown or ""),
+                self.options.url_lifetime_s,
+                lambda: link(self._reach, full, method=method, disposition=shown),
+            )
 
     @property
     def _reach(self) -> Reach:

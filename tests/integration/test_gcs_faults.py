@@ -10,6 +10,7 @@ import sys
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,7 @@ from urllib.request import urlopen
 
 import pytest
 from google.auth import compute_engine
+from google.auth.exceptions import TransportError
 
 from kiosk_tasks.errors import (
     InvalidKey,
@@ -28,6 +30,7 @@ from kiosk_tasks.errors import (
     StorageUnavailable,
 )
 from kiosk_tasks.storage.gcs import GCSStorage
+from kiosk_tasks.storage.gcs_links import Links
 from tests.gcs_server import gcs_bucket_url, gcs_server, service_account
 from tests.http_faults import Answer, Cut, CutAnswer, Fault, FaultyProxy, Hold, LoseAnswer, Request
 
@@ -448,6 +451,39 @@ def test_link_of_an_account_without_a_key_is_signed_by_google(
     asked_for = parse_qs(urlsplit(bucket.url("key")).query)
     assert asked == [("a-token", "worker@none.iam.gserviceaccount.com")]
     assert asked_for["X-Goog-Signature"] == [b"signed".hex()]
+
+
+def test_account_that_may_not_sign_learns_what_it_lacks(
+    make: Make, account: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket = make(credentials=account)
+    said = ['{"error": {"code": 403, "status": "PERMISSION_DENIED"}}', '{"error": {"code": 503}}']
+
+    def refuse(*_: object) -> str:
+        raise TransportError(f"Error calling the IAM signBytes API: {said.pop(0)}")
+
+    monkeypatch.setattr("google.cloud.storage._signing._sign_message", refuse)
+    bucket._reach.client._credentials = SimpleNamespace(
+        valid=True, service_account_email="worker@none", token=SECRET
+    )
+    with pytest.raises(StorageDenied, match="Token Creator") as caught:
+        bucket.url("key")
+    assert "worker@none" in str(caught.value)
+    assert SECRET not in str(caught.value)
+    with pytest.raises(StorageUnavailable):
+        bucket.url("key")
+
+
+def test_link_is_signed_once_while_most_of_its_life_is_left() -> None:
+    links, made = Links(), count()
+
+    def get(what: str, lifetime_s: float) -> str:
+        return links.get((what,), lifetime_s, lambda: f"link {next(made)}")
+
+    assert get("a", 3600) == get("a", 3600) == "link 0"
+    assert get("b", 3600) == "link 1"
+    assert get("a", 0) == "link 2"
+    assert get("a", 3600) == "link 2"
 
 
 def test_user_without_an_account_gets_no_signed_link(make: Make, account: Path) -> None:
