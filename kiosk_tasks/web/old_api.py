@@ -21,6 +21,7 @@ from kiosk_tasks.errors import InvalidParameter
 from kiosk_tasks.job import Job, Status
 from kiosk_tasks.jobs import find_for
 from kiosk_tasks.ledger import Ledger, Record
+from kiosk_tasks.web.uploads import shown_name
 
 __all__ = ["RETRY_WINDOW_S", "event_of", "id_of", "job_for", "told"]
 
@@ -73,13 +74,13 @@ def event_of(body: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
     named = _text(body, "uploadedName") or _text(body, "imageUrl")
     fields = {
         "status": str(Status.NEW),
-        "original_name": name,
+        "original_name": shown_name(name),
         "input_file_name": named or (name if name.startswith("uploads/") else f"uploads/{name}"),
     }
     for source, names in ((body, _FROM_BODY), (form, _FROM_FORM)):
         told = {field: _text(source, old) for old, field in names.items()}
         fields |= {field: text for field, text in told.items() if text}
-    if not is_text(queue, *fields.values()) or any("\0" in text for text in (queue, name)):
+    if not is_text(queue, name, *fields.values()) or "\0" in "".join((queue, *fields.values())):
         raise InvalidParameter("the submission holds characters that are no text.")
     archive = find_for(queue, fields).name.endswith(ARCHIVE_END)
     return f"{queue.removesuffix(ARCHIVE_END)}{ARCHIVE_END if archive else ''}", fields

@@ -9,12 +9,22 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from kiosk_tasks.bridge import job_id_of
-from kiosk_tasks.errors import InvalidKey, InvalidParameter, UnknownJobType
+from kiosk_tasks.errors import InvalidKey, InvalidParameter, UnknownJobType, UserError
 from kiosk_tasks.job import Job
 from kiosk_tasks.ledger import Record
-from kiosk_tasks.web.old_api import RETRY_WINDOW_S, event_of, id_of, job_for, told
+from kiosk_tasks.web.old_api import (
+    _FROM_BODY,
+    _FROM_FORM,
+    RETRY_WINDOW_S,
+    event_of,
+    id_of,
+    job_for,
+    told,
+)
 
 UPLOAD = f"uploads/{'0' * 32}/cells.tif"
 BUCKET = "s3://bucket"
@@ -135,7 +145,7 @@ def test_where_the_input_is(sent: dict[str, Any], key: str) -> None:
 def test_the_key_is_one_that_a_frontend_would_have_written() -> None:
     key, job = submitted(imageName="a/cells.zip")
     queue, name, last = key.split(":")
-    assert (queue, name, len(last)) == ("segmentation-zip", "a/cells.zip", 36)
+    assert (queue, name, len(last)) == ("segmentation-zip", "cells.zip", 36)
     assert job.source.name == "cells.zip"
     assert event_of({**SUBMISSION, "imageName": "cells.zip"})[0] == "segmentation-zip"
 
@@ -181,6 +191,32 @@ def test_a_file_that_was_not_uploaded_here_is_another_job_each_time(ledger: Fake
     """As the Python client's benchmark mode asks for."""
     keys = {submitted(ledger, uploadedName="uploads/mine.tif")[0] for _ in range(3)}
     assert len(keys) == 3
+
+
+leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
+names = st.sampled_from(["segmentation", "mesmer-zip", "x.tif", "uploads/x", "s3://bucket/k"])
+values = names | leaves | st.lists(leaves, max_size=3)
+forms = st.dictionaries(st.sampled_from([*_FROM_FORM, "x"]), values, max_size=3)
+submissions = st.dictionaries(
+    st.sampled_from([*_FROM_BODY, "jobType", "imageName", "uploadedName", "imageUrl", "jobForm"]),
+    values | forms,
+    max_size=6,
+)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(submissions)
+def test_any_json_is_a_job_or_told_why_not(body: dict[str, Any]) -> None:
+    ledger: Any = FakeLedger()
+    given_type = {"jobType": "image", "imageName": "x.tif", **body}
+    for one in (body, given_type):
+        try:
+            key, job = job_for(one, ledger=ledger, bucket_url=BUCKET, user="")
+        except UserError as exc:
+            str(exc).encode()  # it can be told
+        else:
+            assert job.id == id_of(key)
+            assert len(job.source.name.encode()) <= 255
 
 
 PARAMS = {"label": 1, "axes": "YX", "preprocess": "none", "input_file_name": "uploads/x.tif"}
