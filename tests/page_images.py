@@ -85,7 +85,7 @@ def draw_images(folder: Path) -> Path:
     spots, _truth = draw_spots(Scene(spots=80, snr=10), seed=3, shape=(160, 192))
     tifffile.imwrite(folder / "spots.tif", spots)
     field = draw_culture(seed=31, shape=(192, 192), nuclei=10, spots=250)
-    _ome(folder / "field.ome.tif", np.moveaxis(field.image, -1, 0), "CYX", 0.1)
+    _ome(folder / "field.ome.tif", np.moveaxis(field.image, -1, 0), "CYX", 0.65)
     parts = {"well 1/a.tif": nuclei[:96, :96], "b.tif": nuclei[96:192, :96]}
     for name, pixels in parts.items():
         tifffile.imwrite(folder / Path(name).name, pixels)

@@ -52,7 +52,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def large(tmp_path_factory: pytest.TempPathFactory, images: Path) -> Path:
     """An image that takes seconds."""
     path = tmp_path_factory.mktemp("large") / "large.tif"
-    tifffile.imwrite(path, np.tile(tifffile.imread(images / "a.tif"), (16, 16)))
+    tifffile.imwrite(path, np.tile(tifffile.imread(images / "a.tif"), (12, 12)))
     return path
 
 
@@ -266,12 +266,14 @@ def test_by_keyboard_alone(page: Page, images: Path) -> None:
             break
     page.keyboard.press("Enter")
     row = page.locator("#jobs .job", has_text="spots.tif").first
+    expect(page.locator("#sending .job")).to_have_count(0)
     expect(row).to_have_attribute("data-status", "done", timeout=JOB_LIMIT_MS)
     expect(page.locator("#jobs-title")).to_be_focused()
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     expect(page.locator("#job-title")).to_have_text("spots.tif")
     expect(page.locator("#job-title")).to_be_focused()
+    assert has_pixels(page)
     page.locator("canvas").focus()
     zoomed = "() => document.querySelector('canvas').style.touchAction"
     assert page.evaluate(zoomed) == "pan-y"

@@ -4,14 +4,19 @@
 const COLOURS = ["#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7"];
 const RGB = COLOURS.map((hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16)));
 
-/** Return the place in the palette for an id: the same in every frame, unlike its neighbours'. */
+/** Return the place in the palette for an id: the same in every frame. */
 const place = (id) => (Math.imul(id, 2654435761) >>> 8) % COLOURS.length;
 
 export const colourOf = (id) => COLOURS[place(id)];
 
-/** A label image: ids, where each cell lies, and how many there are. */
+const NEAR = 4; // pixels; cells nearer than that should not look like one
+
+/** A label image. lasting: an id has the same colour in every image, whatever is beside it. */
 export class LabelImage {
-  constructor(pixels) {
+  #places = null;
+
+  constructor(pixels, lasting) {
+    this.lasting = lasting;
     const { width, height, data } = pixels;
     this.width = width;
     this.height = height;
@@ -27,9 +32,40 @@ export class LabelImage {
     return inside ? this.ids[Math.floor(y) * this.width + Math.floor(x)] : 0;
   }
 
+  /** Return the place in the palette by id: another one than its neighbours', if there is one. */
+  #placed() {
+    const near = new Map();
+    const { width, ids } = this;
+    const meet = (a, b) => {
+      if (!a || !b || a === b) return;
+      const key = a > b ? a : b;
+      if (!near.has(key)) near.set(key, new Set());
+      near.get(key).add(a > b ? b : a);
+    };
+    for (let i = 0; i < ids.length; i += 1) {
+      if (!ids[i]) continue;
+      meet(ids[i], ids[i + NEAR]); // those that meet across the border of the image do no harm
+      meet(ids[i], ids[i + 1]);
+      meet(ids[i], ids[i + width]);
+      meet(ids[i], ids[i + NEAR * width]);
+    }
+    const places = new Map();
+    for (const id of [...near.keys()].sort((a, b) => a - b)) {
+      const taken = new Set([...near.get(id)].map((other) => places.get(other) ?? place(other)));
+      let own = place(id);
+      for (let turn = 0; taken.has(own) && turn < COLOURS.length; turn += 1) {
+        own = (own + 1) % COLOURS.length;
+      }
+      places.set(id, own);
+    }
+    return places;
+  }
+
   /** Draw all cells: filled with their edges, or the edges only. */
   drawn(outlines) {
     const { width, height, ids } = this;
+    this.#places ??= this.lasting ? new Map() : this.#placed();
+    const of = (id) => this.#places.get(id) ?? place(id);
     const image = new ImageData(width, height);
     const out = new Uint32Array(image.data.buffer);
     const fills = RGB.map(([r, g, b]) => ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0);
@@ -43,8 +79,8 @@ export class LabelImage {
           (x < width - 1 && ids[i + 1] !== id) ||
           (y > 0 && ids[i - width] !== id) ||
           (y < height - 1 && ids[i + width] !== id);
-        if (edge) out[i] = fills[place(id)];
-        else if (!outlines) out[i] = soft[place(id)];
+        if (edge) out[i] = fills[of(id)];
+        else if (!outlines) out[i] = soft[of(id)];
       }
     }
     return canvasOf(image);
@@ -81,7 +117,7 @@ function canvasOf(image) {
 }
 
 /** Fetch a label image; its colours are numbers, so that no colour management may touch them. */
-export async function fetchLabels(url) {
+export async function fetchLabels(url, lasting) {
   const bitmap = await fetchBitmap(url, { colorSpaceConversion: "none", premultiplyAlpha: "none" });
   const canvas = document.createElement("canvas");
   canvas.width = bitmap.width;
@@ -89,7 +125,7 @@ export async function fetchLabels(url) {
   const context = canvas.getContext("2d", { willReadFrequently: true });
   context.drawImage(bitmap, 0, 0);
   bitmap.close();
-  return new LabelImage(context.getImageData(0, 0, canvas.width, canvas.height));
+  return new LabelImage(context.getImageData(0, 0, canvas.width, canvas.height), lasting);
 }
 
 /** Return a picture with its dark parts brightened; gamma 1 leaves it as it is. */

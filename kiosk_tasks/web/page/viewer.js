@@ -119,7 +119,7 @@ export class Viewer {
       const url = (pattern) => pattern.replace("{frame}", frame);
       const both = Promise.all([
         fetchBitmap(url(this.view.image)),
-        part ? fetchLabels(url(part.url)) : null,
+        part ? fetchLabels(url(part.url), Boolean(this.view.tracks)) : null,
       ]).then(([image, labels]) => ({ image, labels }));
       both.catch(() => this.#pictures.delete(key));
       this.#pictures.set(key, both);
@@ -155,7 +155,7 @@ export class Viewer {
     const { labels, tracks, spots } = this.view;
     const row = h("div", { class: "viewer-controls" });
     if (labels.length > 1) {
-      const parts = labels.map(({ name }, index) => [String(index), name || "cells"]);
+      const parts = labels.map(({ name }, index) => [String(index), partWords(name)]);
       row.append(segments("Part", parts, "0", (value) => {
         this.#part = Number(value);
         this.#say();
@@ -446,6 +446,11 @@ export class Viewer {
     context.stroke(this.#edge);
     context.restore();
   }
+}
+
+function partWords(name) {
+  const words = name.replace("-", " ");
+  return words ? words.charAt(0).toUpperCase() + words.slice(1) : "Cells";
 }
 
 let groups = 0;
