@@ -55,7 +55,7 @@ TYPES = {
     **{"multiplex": "mesmer", "spots": "spot"},
 }
 CREATED_AT = "2020-01-01T00:00:00.000Z"
-LIMIT_S = 90.0
+LIMIT_S = 180.0
 
 
 @cache
