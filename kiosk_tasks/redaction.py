@@ -26,7 +26,11 @@ _SHORTEST = 4
 """Characters of the shortest password that is looked for in texts: "a" is in every word."""
 
 _SECRET_NAME = re.compile(r"PASSWORD|PASSWD|SECRET|TOKEN|CREDENTIAL|API_?KEY|ACCESS_KEY|_AUTH$")
-_LOGIN = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://)(?P<user>[^\s/:@'\"]*):[^\s/'\"]*@", re.I)
+_LOGIN = re.compile(
+    r"(?<![a-z0-9+.-])"  # else a long word would be looked through from each of its letters on
+    r"(?P<scheme>[a-z0-9+.-]+://)(?P<user>[^\s/:@'\"]*):[^\s/'\"]*@",
+    re.I,
+)
 _QUERY = re.compile(r"\?[^#]*")
 
 
@@ -107,6 +111,7 @@ def _secrets_of(environ: Mapping[str, str]) -> Iterator[str]:
             found |= _logins(value)
         elif found and ":" in value:
             found.add(value.rpartition(":")[2])  # user:password
+            found.update(login.partition(":")[2] for login in value.split(","))  # several
         yield from (secret for secret in found if len(secret) >= _SHORTEST)
 
 

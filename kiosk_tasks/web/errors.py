@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from kiosk_tasks.errors import KioskError, UserError
 from kiosk_tasks.redaction import hide
@@ -34,6 +35,7 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 5
+_LONGEST = 1000
 
 
 class ErrorJson(BaseModel):
@@ -123,8 +125,13 @@ def error_response(error: KioskError) -> JSONResponse:
         headers["WWW-Authenticate"] = 'Basic realm="kiosk", Bearer'
     if error.http_status in (429, 503, 507):
         headers["Retry-After"] = str(RETRY_AFTER_S)
-    body = {"message": hide(str(error)), "error": type(error).__name__}
+    body = {"message": _short(hide(str(error))), "error": type(error).__name__}
     return JSONResponse(body, error.http_status, headers=headers)
+
+
+def _short(message: str) -> str:
+    """Return a sentence as long as a person reads; it may quote what was sent."""
+    return message if len(message) <= _LONGEST else f"{message[:_LONGEST]}…"
 
 
 def add_error_handlers(app: FastAPI) -> None:
@@ -132,6 +139,7 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(KioskError, _ours)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _plain)
+    app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(Exception, _unforeseen)
 
 
@@ -155,6 +163,10 @@ async def _plain(request: Request, error: Exception) -> JSONResponse:
     kinds = {404: "NotFound", 405: "MethodNotAllowed"}
     body = {"message": f"{error.detail}.", "error": kinds.get(error.status_code, "InvalidRequest")}
     return JSONResponse(body, error.status_code, headers=error.headers)
+
+
+async def _gone(_: Request, _error: Exception) -> JSONResponse:
+    return error_response(InvalidRequest("the request broke off."))  # nobody reads it
 
 
 async def _unforeseen(request: Request, error: Exception) -> JSONResponse:

@@ -1,10 +1,9 @@
-"""What a request's body may take: bytes and time; and an answer that its sender gets to read."""
+"""What a request's body may take: bytes and time."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import suppress
 from typing import NoReturn
 
 from starlette.datastructures import Headers
@@ -24,14 +23,13 @@ _SILENCE_S = 30.0
 _SLOW_AFTER_S = 60.0
 _SLOWEST = 1024
 """Bytes a second, on average, after that time."""
-_DRAIN_S = 2.0
-_DRAIN_BYTES = 2**24
 
 
 class Patience:
-    """Limits every request's body; what is left of one that is answered early is read a little.
+    """Limits every request's body.
 
-    A client that is still sending when the connection closes may never see why.
+    One that is answered early is read on by the server, a little: a client that still sends when
+    the connection closes may never see why.
     """
 
     def __init__(self, app: ASGIApp, *, max_file_bytes: int, silence_s: float = _SILENCE_S) -> None:
@@ -48,27 +46,24 @@ class Patience:
         headers = Headers(scope=scope)
         is_form = headers.get("content-type", "").lower().startswith("multipart/")
         limit = self._max_file_bytes + _FORM_BYTES if is_form else _PLAIN_BYTES
-        body = _Body(receive, send, headers, limit=limit, silence_s=self._silence_s)
+        body = _Body(receive, headers, limit=limit, silence_s=self._silence_s)
         try:
             body.check_length()
         except KioskError as exc:
-            await error_response(exc)(scope, body.receive, body.send)
+            await error_response(exc)(scope, receive, send)
             return
         scope["kiosk_body"] = body
-        await self._app(scope, body.receive, body.send)
+        await self._app(scope, body.receive, send)
 
 
 class _Body:
     """One request's body on its way."""
 
-    def __init__(
-        self, receive: Receive, send: Send, headers: Headers, *, limit: int, silence_s: float
-    ) -> None:
-        self._receive, self._send = receive, send
+    def __init__(self, receive: Receive, headers: Headers, *, limit: int, silence_s: float) -> None:
+        self._receive = receive
         self._limit, self._silence_s = limit, silence_s
         self._length = headers.get("content-length", "")
         self._complete = self._length in ("", "0") and "transfer-encoding" not in headers
-        self._waits_to_be_asked = headers.get("expect", "").lower() == "100-continue"
         self._began, self._size = time.monotonic(), 0
         self.refusal: KioskError | None = None  #: why it was not read to its end
 
@@ -81,7 +76,6 @@ class _Body:
         """Return what comes next; raises FileTooLarge and TooSlow."""
         if self._complete:
             return await self._receive()
-        self._waits_to_be_asked = False
         try:
             message = await asyncio.wait_for(self._receive(), self._silence_s)
         except TimeoutError:
@@ -93,21 +87,6 @@ class _Body:
         if not self._complete and elapsed > _SLOW_AFTER_S and self._size < _SLOWEST * elapsed:
             self._too_slow()
         return message
-
-    async def send(self, message: Message) -> None:
-        """Send an answer, after reading a little more of what its reader is still sending."""
-        if message["type"] == "http.response.start" and not self._complete:
-            if not self._waits_to_be_asked:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._drain(), _DRAIN_S)
-            if not self._complete:
-                message["headers"] = [*message.get("headers", []), (b"connection", b"close")]
-        await self._send(message)
-
-    async def _drain(self) -> None:
-        end = self._size + _DRAIN_BYTES
-        while not self._complete and self._size < end:
-            self._count(await self._receive())
 
     def _count(self, message: Message) -> None:
         self._size += len(message.get("body", b""))

@@ -24,20 +24,25 @@ log = logging.getLogger(__name__)
 
 _HEADERS_S = 10.0
 """How long a client may take to say what it wants."""
+_MOST_IN_VAIN = 2**26
+"""Bytes of a body that are read after the answer: many a client reads that only when it has sent
+all, and would not see it if the connection were closed at once."""
 _BACKLOG = 2048
 _STOP_S = 5
 """How long running answers are awaited at the end; progress streams would go on for hours."""
 
 
 class PatientProtocol(H11Protocol):
-    """HTTP/1.1, with a limit on how long a request's headers may take."""
+    """HTTP/1.1, with limits on how long a request's headers may take, and on what comes in vain."""
 
     headers_s = _HEADERS_S
+    most_in_vain = _MOST_IN_VAIN
 
     def __init__(self, *args: Any, **options: Any) -> None:
         """As uvicorn makes it."""
         super().__init__(*args, **options)
         self._deadline: asyncio.TimerHandle | None = None
+        self._in_vain = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait."""
@@ -51,11 +56,21 @@ class PatientProtocol(H11Protocol):
             self._stop_waiting()
         elif self._deadline is None:
             self._wait()
+        if self.conn.our_state is h11.DONE and self.conn.their_state is h11.SEND_BODY:
+            self._in_vain += len(data)
+            if self._in_vain > self.most_in_vain:
+                self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
         self._stop_waiting()
         super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """Give up what is still arriving: its thread would wait for more."""
+        super().shutdown()
+        if self.cycle and not self.cycle.response_complete and self.cycle.more_body:
+            self.transport.abort()
 
     def _wait(self) -> None:
         self._deadline = self.loop.call_later(self.headers_s, self._give_up)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import pickle
+import time
 from pathlib import Path
 
 import pytest
@@ -143,6 +144,19 @@ def test_texts_are_cleaned() -> None:
     text = f"cannot open {URL}: s3cr3t-word, fl0wer-word and t0ken-word; lab:fl0wer-word"
     assert "word" not in hide(text).replace("***", "")
     assert hide("amqp://me:pw@host and http://u:v@w") == "amqp://me:***@host and http://u:***@w"
+
+
+def test_every_users_token_is_hidden() -> None:
+    redactor = Redactor({"KIOSK_API_TOKENS": "ann:first-token,ben:se:cond"})
+    assert redactor.hide("first-token se:cond ann") == "*** *** ann"
+
+
+def test_a_long_word_takes_no_longer_than_it_should() -> None:
+    began = time.perf_counter()
+    for text in ("x" * 500_000, "x://" * 100_000, "x://y" * 100_000, "://:" * 100_000):
+        assert Redactor({}).hide(text) == text
+    assert time.perf_counter() - began < 5
+    assert Redactor({}).hide("1http://u:word@h") == "1http://u:***@h"
 
 
 def test_words_of_every_day_are_not_hidden() -> None:
