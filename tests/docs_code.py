@@ -102,6 +102,7 @@ class Reader:
     background: commands that go on running, each with what says that it is ready.
     there: commands that need not be run, since what they start is there.
     instead: what stands in the page, and what is meant here: addresses.
+    said: what each block has printed.
     """
 
     folder: Path
@@ -109,6 +110,7 @@ class Reader:
     env: dict[str, str]
     there: frozenset[str] = frozenset({"kiosk up"})
     instead: Mapping[str, str] = field(default_factory=dict)
+    said: list[str] = field(default_factory=list)
     _stack: ExitStack = field(default_factory=ExitStack)
     _python: subprocess.Popen[str] | None = None
 
@@ -127,6 +129,7 @@ class Reader:
         to_run = [block for block in blocks(page) if not block.reason]
         for block in to_run:
             printed = self._console(block) if block.kind == "console" else self._exec(block)
+            self.said.append(printed)
             if block.kind == "console":
                 missing = unmet(shown(block.text), printed)
                 assert not missing, f"line {block.line}: {missing} is not in\n{printed}"

@@ -31,6 +31,9 @@ def test_every_block_runs(page: Path, kiosk: Kiosk, tmp_path: Path) -> None:
     instead = {"http://127.0.0.1:8000": kiosk.url, "/var/lib/kiosk": str(kiosk.home)}
     with Reader(folder, scratch, env, instead=instead) as reader:
         assert reader.follow(text_of(page)) > 0
+        printed = "".join(reader.said)
+    for name in ("NotFound", "MethodNotAllowed", "InvalidRequest", "InternalError"):
+        assert f'"error":"{name}"' not in printed, f"an example asks for what is not there: {name}"
 
 
 def test_few_blocks_are_left_out_and_each_says_why() -> None:
