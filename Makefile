@@ -15,7 +15,7 @@ export UV_SYSTEM_CERTS ?= true
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test browser faults check fmt up bench docs model requirements clean
+.PHONY: help demo test browser screen faults check fmt up bench docs model requirements clean
 
 help: ## Print this map
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -23,7 +23,7 @@ help: ## Print this map
 demo: $(VENV)/.run ## Segment a real image through the queue; results in demo/
 	$(BIN)/kiosk run predict $(IMAGE) -o $(OUT)
 
-test: $(VENV)/.dev browser ## Run all tests, with coverage
+test: $(VENV)/.dev browser screen ## Run all tests, with coverage
 	rm -f .coverage .coverage.*
 	$(BIN)/python -m tests
 	$(BIN)/python -m coverage combine -q
@@ -35,6 +35,15 @@ browser: ## Install Chromium if it is missing, on Debian as root; without it, th
 		DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends \
 			chromium fonts-dejavu-core >/dev/null; } || \
 		echo "There is no Chromium: the web page's tests are skipped, and fail where CI is set."
+
+screen: ## Install a virtual screen and what Qt needs there; without it, napari's tests skip
+	@command -v Xvfb >/dev/null && ldconfig -p | grep -q libxcb-icccm || { \
+		[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends --no-upgrade \
+			xvfb libegl1 libgl1 libgl1-mesa-dri libdbus-1-3 libfontconfig1 libglib2.0-0 \
+			libxcb-cursor0 libxcb-icccm4 libxcb-image0 libxcb-keysyms1 libxcb-randr0 \
+			libxcb-render-util0 libxcb-shape0 libxcb-xinerama0 libxkbcommon-x11-0 >/dev/null; } || \
+		echo "There is no Xvfb: napari's tests are skipped, and fail where CI is set."
 
 faults: $(VENV)/.dev ## Run the fault suite in its large size, about an hour; FAULTS=more options of it
 	$(BIN)/python -m pytest tests/faults --fault-size nightly $(FAULTS)

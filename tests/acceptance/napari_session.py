@@ -49,15 +49,18 @@ class Session:
         self.clock.start(20)
         self.url = url
 
-    def connect(self) -> dict[str, Any]:
-        self.panel.url.setText("http://127.0.0.1:9")
-        self.panel.connect_button.click()
-        until(lambda: told(), "a server that is not there is told")
-        (refused,) = told()
+    def connect(self) -> list[str]:
         self.panel.url.setText(self.url)
         self.panel.connect_button.click()
         until(lambda: self.panel.job_types, "job types")
-        return {"refused": refused, "types": sorted(self.panel.job_types)}
+        return sorted(self.panel.job_types)
+
+    def connect_to_nobody(self) -> str:
+        count = len(told())
+        self.panel.url.setText("http://127.0.0.1:9")
+        self.panel.connect_button.click()
+        until(lambda: len(told()) > count, "a server that is not there is told")
+        return told()[-1]
 
     def do(self, type_name: str, *layers: Any, axes: str | None = None, **params: Any) -> None:
         self.choose(type_name, *layers)
@@ -77,17 +80,31 @@ class Session:
         before, self.ticks[:] = list(self.viewer.layers), [time.monotonic()]
         self.do(type_name, *layers, **more)
         busy = self.panel.bar.isVisible()
-        until(self.panel.send_button.isEnabled, f"{type_name} has ended")
-        gaps = np.diff(self.ticks)
+        until(
+            lambda: self.panel.status.text().startswith("fetching") or self.idle(),
+            f"{type_name} is done",
+        )
+        gaps = np.diff([*self.ticks, time.monotonic()])  # while others work
+        until(self.idle, f"{type_name} has ended")
         added = [layer for layer in self.viewer.layers if layer not in before]
         return {
             "busy": busy,
             "ticks": len(gaps),
             "longest_gap": float(gaps.max()),
+            "seconds": float(gaps.sum()),
             "layers": {layer.name: described(layer) for layer in added},
         }
 
-    def shot(self, name: str) -> None:
+    def idle(self) -> bool:
+        return bool(self.panel.send_button.isEnabled())
+
+    def shot(self, name: str, *shown: Any) -> None:
+        """Take a picture of the window, with what was found in some layers."""
+        for layer in self.viewer.layers:
+            layer.visible = any(layer.name.startswith(one.name) for one in shown)
+        extent = shown[0].extent.world[:, -2:]
+        self.viewer.camera.center = (0.0, *extent.mean(axis=0))
+        self.viewer.camera.zoom = 580.0 / float(np.ptp(extent, axis=0).max())
         for _ in range(20):
             QApplication.processEvents()
         path = str(self.folder / f"{name}.png")
@@ -112,7 +129,7 @@ def described(layer: Any) -> dict[str, Any]:
 
 def main(url: str, folder: Path) -> dict[str, Any]:
     session = Session(url, folder)
-    viewer, seen = session.viewer, {"connect": session.connect()}
+    viewer, seen = session.viewer, {"types": session.connect()}
     pixels = {
         name: np.load(folder / f"{name}.npy") for name in ("nuclei", "movie", "spots", "tissue")
     }
@@ -127,15 +144,15 @@ def main(url: str, folder: Path) -> dict[str, Any]:
         "mpp": form.fields["mpp"].widget.text(),
     }  # fmt: skip
     seen["predict"] = session.layers_of("predict", nuclei, mpp="")
-    session.shot("segmented")
+    session.shot("segmented", nuclei)
 
     movie = viewer.add_image(pixels["movie"], name="movie", scale=(1, 0.65, 0.65))
     seen["track"] = session.layers_of("track", movie)
     viewer.dims.set_point(0, 6)
-    session.shot("tracked")
+    session.shot("tracked", movie)
     dots = viewer.add_image(pixels["spots"], name="dots", translate=(3, 4))
     seen["spot"] = session.layers_of("spot", dots, diameter="3")
-    session.shot("spots")
+    session.shot("spots", dots)
     parts = [viewer.add_image(pixels["tissue"][..., n], name=f"channel {n}") for n in (0, 1)]
     seen["mesmer"] = session.layers_of("mesmer", *parts, mpp="0.5", compartment="both")
 
@@ -161,6 +178,7 @@ def main(url: str, folder: Path) -> dict[str, Any]:
     session.panel.cancel_button.click()
     until(lambda: session.panel.status.text() == "cancelled", "the job is cancelled")
     seen["cancelled"] = {"told": told()[-1], "added": len(viewer.layers) - before - 1}
+    seen["refused"] = session.connect_to_nobody()
     viewer.close()
     return seen
 

@@ -19,6 +19,7 @@ from PIL import Image as Pillow
 from models.multiplex.tissue import draw_tissue
 from tests.acceptance.conftest import SAMPLES
 from tests.conftest import wait_for
+from tests.docs_code import Reader, reader_env
 from tests.kiosk_up import Kiosk
 from tests.processes import child
 from tests.simulated_movies import small_movie
@@ -88,6 +89,7 @@ def seen(kiosk: Kiosk, environment: dict[str, str], tmp_path_factory: Any) -> di
     ARTIFACTS.mkdir(exist_ok=True)
     for picture in folder.glob("*.png"):
         shutil.copy(picture, ARTIFACTS / f"napari-{picture.name}")
+    (ARTIFACTS / "napari.json").write_text(done.stdout.splitlines()[-1])
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return {**found, "folder": folder}
 
@@ -110,8 +112,8 @@ def test_the_manifest_is_valid_and_installed(tmp_path: Path) -> None:
 
 
 def test_the_server_is_asked_what_it_offers(seen: dict[str, Any]) -> None:
-    assert set(seen["connect"]["types"]) >= {"mesmer", "polaris", "predict", "spot", "track"}
-    assert "no Kiosk answers at http://127.0.0.1:9" in seen["connect"]["refused"]
+    assert set(seen["types"]) >= {"mesmer", "polaris", "predict", "spot", "track"}
+    assert "no Kiosk answers at http://127.0.0.1:9" in seen["refused"]
 
 
 def test_the_form_has_units_ranges_and_the_layers_pixel_size(seen: dict[str, Any]) -> None:
@@ -163,9 +165,10 @@ def test_axes_that_leave_doubt_are_asked_for(seen: dict[str, Any]) -> None:
 
 
 def test_the_viewer_stays_responsive(seen: dict[str, Any]) -> None:
-    assert seen["track"]["busy"]
-    assert seen["track"]["ticks"] > 25
-    assert seen["track"]["longest_gap"] < 2.0
+    for job in (seen["track"], seen["stack"]):  # a viewer that waits would tick once
+        assert job["busy"]
+        assert job["ticks"] > 15
+        assert job["longest_gap"] < max(0.5, job["seconds"] / 2)
 
 
 def test_problems_are_one_sentence(seen: dict[str, Any]) -> None:
@@ -187,3 +190,15 @@ def test_pictures_show_what_was_found(seen: dict[str, Any]) -> None:
         canvas = np.asarray(picture.convert("RGB"))[100:600, 400:800]
     assert canvas.max() > 60
     assert len(np.unique(canvas.reshape(-1, 3), axis=0)) > 50
+
+
+def test_the_page_runs_as_it_is_written(
+    kiosk: Kiosk, environment: dict[str, str], tmp_path: Path
+) -> None:
+    folder, scratch = tmp_path / "reader", tmp_path / "scratch"
+    folder.mkdir()
+    scratch.mkdir()
+    shutil.copy(SAMPLES / "nuclei_512.tif", folder / "nuclei.tif")
+    env = reader_env({**kiosk.env, **environment})
+    with Reader(folder, scratch, env, instead={"http://127.0.0.1:8000": kiosk.url}) as reader:
+        assert reader.follow(PAGE.read_text("utf-8")) >= 1
