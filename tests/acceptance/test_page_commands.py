@@ -18,7 +18,7 @@ from tests.browser import JOB_LIMIT_MS, choose, chromium, opened, start
 from tests.kiosk_up import Kiosk
 from tests.page_images import draw_images
 
-NAME = 'it\'s <b>a $HOME "test"</b> & more.tif'
+NAME = "it's <b>a $HOME & more.tif"
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ const place = (id) => (Math.imul(id, 2654435761) >>> 8) % COLOURS.length;
 
 export const colourOf = (id) => COLOURS[place(id)];
 
-const NEAR = 4; // pixels; cells nearer than that should not look like one
+const NEAR = 8; // pixels; cells nearer than that should not look like one
 
 /** A label image. lasting: an id has the same colour in every image, whatever is beside it. */
 export class LabelImage {
