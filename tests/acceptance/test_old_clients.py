@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -100,7 +101,7 @@ def test_python_client_mesmer(kiosk: Kiosk, tmp_path: Path) -> None:
     path, folder = tmp_path / "tissue.tif", tmp_path / "out"
     channels = np.moveaxis(tissue.image, -1, 0)
     tifffile.imwrite(path, channels, imagej=True, metadata={"axes": "CYX"})
-    got = finished(python_client(path, "mesmer", kiosk.url, folder, "-s", "1"), folder)
+    got = finished(python_client(path, "mesmer", kiosk.url, folder), folder)
     labels = got.labels("_labels.ome.tif")
     assert labels.shape == tissue.whole_cell.shape
     assert count_matches(tissue.whole_cell, labels).f1[0] > 0.8
@@ -166,14 +167,23 @@ class Plugin:
         self.http = http
 
     def post(self, path: str, *, lost: int = 0, **content: Any) -> Any:
-        """Return the answer to the first POST of three that is not lost on its way back."""
-        for _attempt in range(3):
-            answer = self.http.post(path, **content)
-            assert answer.status_code == 200, answer.text
-            if lost == 0:
-                return answer.json()
-            lost -= 1
-        raise AssertionError("it gives up after three")
+        """Return the answer to the first POST of three whose answer is not lost on its way."""
+        if lost > 1:
+            self._cut_off(path, **content)
+        if lost > 0:
+            assert self.http.post(path, **content).status_code == 200
+        answer = self.http.post(path, **content)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def _cut_off(self, path: str, **content: Any) -> None:
+        """Send a request whole, and be gone when the answer comes."""
+        request = self.http.build_request("POST", path, **content)
+        body = request.read()
+        lines = [f"POST {path} HTTP/1.1", *(f"{name}: {v}" for name, v in request.headers.items())]
+        place = (request.url.host, request.url.port)
+        with socket.create_connection(place, timeout=10) as connection:
+            connection.sendall("\r\n".join([*lines, "", ""]).encode() + body)
 
     def value(self, job: str, key: str) -> str | None:
         """Return a field of a job's hash."""
