@@ -41,7 +41,10 @@ def test_images_become_labels_picture_table_and_record(shell: Shell, tmp_path: P
     assert sorted(p.name for p in out.iterdir()) == sorted(
         f"{stem}_{kind}"
         for stem in ("nuclei_512", "synthetic_nuclei_0.65um")
-        for kind in ("labels.ome.tif", "overlay.png", "cells.csv", "job.json")
+        for kind in (
+            *("labels.ome.tif", "overlay.png", "cells.csv", "job.json"),
+            *("rois.zip", "cells.geojson"),
+        )
     )
     assert [folder.name for folder in (shell.home / "runs").iterdir()] == ["recent"]
     labels = io.read(out / "nuclei_512_labels.ome.tif", name="labels").data

@@ -357,7 +357,7 @@ def test_local_and_every_cut_into_links_give_the_same_bytes(client: Client) -> N
     run_local(job)
     local = comparable(client.site.bucket.get(f"output/{job.id}/my nuclei.zip"))
     assert local["my nuclei_job.json"]["cells"] > 30
-    assert len(local) == 4
+    assert len(local) == 6
     for mode, choose in MODES.items():
         choose(client)
         result = client.task("predict").delay(**INPUT)

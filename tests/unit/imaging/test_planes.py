@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tarfile
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -137,3 +138,18 @@ def test_headers_of_png_files(pixels: NDArray[Any], header: Header, tmp_path: Pa
     path = tmp_path / "a.png"
     path.write_bytes(png_bytes(pixels))
     assert read_header(path, name="a", limits=LIMITS) == header
+
+
+@pytest.mark.parametrize("how", [{}, {"compression": "zlib"}], ids=["mapped", "packed"])
+def test_a_plane_of_a_long_movie_costs_the_memory_of_a_plane(
+    how: dict[str, Any], tmp_path: Path
+) -> None:
+    path = written(tmp_path, numbered(60, 256, 256), metadata={"axes": "TYX"}, **how)
+    tracemalloc.start()
+    try:
+        with open_planes(path, name="a", choice=PlaneChoice(axes="TYX"), limits=LIMITS) as opened:
+            assert opened.plane(40).size == 256 * 256
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 12 * 256 * 256 * 2
