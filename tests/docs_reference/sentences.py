@@ -10,7 +10,6 @@ from importlib import import_module
 from pathlib import Path
 
 from kiosk_tasks.errors import KioskError
-from tests.docs_reference.tables import table
 
 __all__ = ["error", "error_classes", "is_said", "sentences"]
 
@@ -66,14 +65,13 @@ def error(name: str) -> str:
     kind = error_classes().get(name)
     if kind is None:
         return "There is no such error any more."
-    facts = table(
-        ("", ""),
-        ("what", (kind.__doc__ or "").strip().splitlines()[0]),
-        ("HTTP status", kind.http_status),
-        ("tried again by itself", "yes" if kind.retry else "no"),
-    )
-    said = sentences().get(name, [])
-    return "\n\n".join([facts, "\n".join(f"- {_plain(text)}" for text in said)]).strip()
+    what = (kind.__doc__ or "").strip().splitlines()[0]
+    again = "Tried again by itself." if kind.retry else "Not tried again by itself."
+    parts = [f"*{what}* HTTP status {kind.http_status}. {again}"]
+    if said := sentences().get(name):
+        parts.append("All its sentences:")
+        parts.append("\n".join(f"- {_plain(text)}" for text in said))
+    return "\n\n".join(parts)
 
 
 def _plain(text: str) -> str:
