@@ -27,6 +27,7 @@ __all__ = ["Views"]
 _FILES_BYTES = 2**31  # on disk
 _PICTURES_BYTES = 2**26  # in memory
 _MOST_VIEWS = 500
+_MOST_MEMBERS = 100_000  # files that are known, over all results
 _AT_ONCE = 2  # planes that are decoded at a time
 _SAMPLES = 3  # frames that a movie's contrast is taken from
 
@@ -45,7 +46,10 @@ class Views:
         self._bucket, self._directories, self._limits = bucket, directories, limits
         self._files = FileCache(scratch, max_bytes=_FILES_BYTES)
         self._drawn = Lately[bytes](_PICTURES_BYTES, size=len)
-        self._views = Lately[View](_MOST_VIEWS)
+        self._views = Lately[View](
+            _MOST_MEMBERS,
+            size=lambda view: _MOST_MEMBERS // _MOST_VIEWS + len(view.directory.members),
+        )
         self._contrasts = Lately[tuple[float, float]](_MOST_VIEWS)
         self._gate = threading.BoundedSemaphore(_AT_ONCE)
 
@@ -69,6 +73,7 @@ class Views:
         def draw() -> bytes:
             with (
                 self._input(key, name) as path,
+                self._gate,
                 open_planes(path, name=name, choice=view.image, limits=self._limits) as planes,
             ):
                 if frame >= planes.count:
@@ -98,6 +103,7 @@ class Views:
             choice = PlaneChoice(axes="TYX" if found.movie else "YX")
             with (
                 self._member(view, member) as path,
+                self._gate,
                 open_planes(path, name=member.name, choice=choice, limits=self._limits) as planes,
             ):
                 labels = planes.plane(frame if found.movie else 0)
@@ -126,13 +132,9 @@ class Views:
         )
 
     def _made(self, key: str, draw: Callable[[], bytes]) -> bytes:
-        """Return what is kept, else what is drawn; only so many are drawn at a time."""
+        """Return what is kept, else what is drawn."""
         kept = self._drawn.get(key)
-        if kept is not None:
-            return kept
-        with self._gate:
-            kept = self._drawn.get(key)
-            return self._drawn.put(key, draw()) if kept is None else kept
+        return self._drawn.put(key, draw()) if kept is None else kept
 
     def _input(self, key: str, name: str) -> AbstractContextManager[Path]:
         def fetch(target: Path) -> None:

@@ -27,6 +27,7 @@ class Lately(Generic[T]):
         """most: sum of the values' sizes that is kept."""
         self._most, self._size = most, size
         self._kept: OrderedDict[str, T] = OrderedDict()
+        self._total = 0
         self._lock = threading.Lock()
 
     def get(self, key: str) -> T | None:
@@ -39,10 +40,12 @@ class Lately(Generic[T]):
     def put(self, key: str, value: T) -> T:
         """Keep a value, and return it; others go, the longest unused first."""
         with self._lock:
+            if key in self._kept:
+                self._total -= self._size(self._kept.pop(key))
             self._kept[key] = value
-            total = sum(map(self._size, self._kept.values()))
-            while total > self._most and len(self._kept) > 1:
-                total -= self._size(self._kept.popitem(last=False)[1])
+            self._total += self._size(value)
+            while self._total > self._most and len(self._kept) > 1:
+                self._total -= self._size(self._kept.popitem(last=False)[1])
         return value
 
 

@@ -58,15 +58,23 @@ class View:
 
 def view_of(directory: Directory, bucket: Storage) -> View:
     """Look into a result; raises NoResult for one that nothing can be drawn of."""
+    try:
+        return _view(directory, bucket)
+    except (KeyError, TypeError, ValueError, AttributeError) as exc:  # of somebody's own job type
+        raise NoResult(
+            "this result says of its image what cannot be drawn; only its files can be fetched."
+        ) from exc
+
+
+def _view(directory: Directory, bucket: Storage) -> View:
     members = directory.members
     record = next((name for name in members if name.endswith(_RECORD) and "/" not in name), None)
     facts = _json(directory, bucket, members[record]) if record else {}
-    image = facts.get("image")
-    if not isinstance(image, dict) or record is None:
+    if record is None or not isinstance(facts.get("image"), dict):
         raise NoResult("this result says nothing of an image; only its files can be fetched.")
+    image, parameters = facts["image"], facts.get("parameters", {})
     stem = record.removesuffix(_RECORD)
     size = dict(zip(image["axes"], image["shape"], strict=True))
-    parameters = facts.get("parameters", {})
     project = bool(parameters.get("project"))
     frames = prod(n for axis, n in size.items() if axis not in ("YXCZ" if project else "YXC"))
     parts = _parts(members, stem)

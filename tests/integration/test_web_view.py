@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from io import BytesIO
@@ -23,6 +24,7 @@ from tests.conftest import Broker
 from tests.fakes import FakeModelServer, fake_adapters, png_bytes, tiff_bytes
 from tests.simulated_spots import draw_culture
 from tests.synthetic import draw_nuclei
+from tests.unit.imaging.zips import tarred, trk_files, zipped
 from tests.web_service import WebService, web_service
 
 MODELS: dict[str, tuple[int, ...]] = {"NuclearSegmentation": (1,), "CytoplasmSegmentation": (1,)}
@@ -199,6 +201,18 @@ def test_a_movie_is_drawn_frame_by_frame_with_its_tracks(site: Site) -> None:
     assert (frame, y, x) == (3, pytest.approx(20, abs=0.5), pytest.approx(29, abs=0.5))
 
 
+def test_a_trk_file_is_drawn(site: Site) -> None:
+    data = tarred(trk_files(), mode="w:gz")
+    job = site.run("track", data, "a.trk", segmentation="given", divisions=False)
+    view = site.view(job)
+    assert (view["frames"], view["height"], view["width"]) == (3, 8, 9)
+    for frame in range(3):
+        assert site.picture(view["image"], frame).shape == (8, 9)
+        labels = site.picture(view["labels"][0]["url"], frame)
+        raw = np.arange(72).reshape(8, 9) + 72 * frame
+        np.testing.assert_array_equal(labels > 0, raw % 3 > 0)
+
+
 def test_daughters_know_their_mother() -> None:
     table = b"track,label,frame,y,x\n1,1,0,5,5\n2,2,1,4,5\n3,3,1,6,5\n"
     divisions = b"mother,frame,daughter_1,daughter_2,y,x\n1,1,2,3,5,5\n"
@@ -289,6 +303,25 @@ def test_a_result_of_another_kind_has_no_view(site: Site) -> None:
     site.web.finish(job, result=b"no archive", key=f"output/{job}/n.txt")
     answer = site.get(f"/jobs/{job}/view")
     assert (answer.status_code, answer.json()["error"]) == (404, "NoResult")
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {},
+        {"image": None},
+        {"image": {"axes": "YX"}},
+        {"image": {"axes": "YX", "shape": [1, 2, 3]}},
+        {"image": {"axes": "CT", "shape": [1, 2]}},
+        {"image": {"axes": "YX", "shape": [1, 2]}, "parameters": []},
+    ],
+)
+def test_a_record_that_tells_of_no_image_gives_no_view(site: Site, record: dict[str, Any]) -> None:
+    job = site.web.submit()
+    site.web.finish(job, result=zipped({"n_job.json": json.dumps(record).encode()}))
+    answer = site.get(f"/jobs/{job}/view")
+    assert (answer.status_code, answer.json()["error"]) == (404, "NoResult")
+    assert "only its files can be fetched" in answer.json()["message"]
 
 
 def test_a_client_that_has_a_picture_gets_it_once(site: Site) -> None:

@@ -77,7 +77,7 @@ async def inspect(request: Request, site: SiteOf) -> HeaderJson:
         raise InvalidRequest('send a form with the file in its field "file".')
     try:
         form = await MultiPartParser(request.headers, _limited(request), max_files=1).parse()
-    except (MultiPartException, KeyError, ValueError) as exc:
+    except (MultiPartException, LookupError, ValueError) as exc:
         raise InvalidRequest(f"the form cannot be read ({exc}).") from exc
     try:
         file = form.get("file")
