@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import google.auth.transport.requests
-from google.auth.credentials import Signing
+from google.auth.credentials import AnonymousCredentials, Signing
 from google.auth.exceptions import TransportError
 
 from kiosk_tasks.errors import StorageDenied
@@ -19,7 +19,6 @@ from kiosk_tasks.storage.gcs_client import Reach
 
 __all__ = ["Links", "link"]
 
-_GOOGLE = "https://storage.googleapis.com"
 _NOT_YET_KNOWN = "default"  # what a machine of Google's calls its account before it asks
 
 
@@ -57,7 +56,8 @@ def link(reach: Reach, name: str, *, method: str, disposition: str | None = None
     disposition: the Content-Disposition that it is served with.
     """
     options = reach.options
-    if options.anonymous or not options.sign_links:
+    nobody = isinstance(reach.client._credentials, AnonymousCredentials)
+    if nobody or not options.sign_links:
         return _plain(reach, name, disposition)
     signer = _signer(reach)
     try:
@@ -81,8 +81,8 @@ def link(reach: Reach, name: str, *, method: str, disposition: str | None = None
 
 
 def _address(reach: Reach) -> str:
-    options = reach.options
-    return (options.public_endpoint or options.endpoint or _GOOGLE).rstrip("/")
+    address: str = reach.options.public_endpoint or reach.client.api_endpoint
+    return address.rstrip("/")
 
 
 def _plain(reach: Reach, name: str, disposition: str | None) -> str:

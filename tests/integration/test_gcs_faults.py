@@ -453,6 +453,15 @@ def test_link_of_an_account_without_a_key_is_signed_by_google(
     assert asked_for["X-Goog-Signature"] == [b"signed".hex()]
 
 
+def test_emulator_of_the_environment(make: Make, gcs: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    bucket = make()
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", gcs)
+    bare = GCSStorage.from_url(f"gs://{bucket.bucket}")
+    bare.put("a key", b"x")
+    assert bucket.get("a key") == b"x"
+    assert bare.url("a key") == f"{gcs}/{bucket.bucket}/a%20key"
+
+
 def test_account_that_may_not_sign_learns_what_it_lacks(
     make: Make, account: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
