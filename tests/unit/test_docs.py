@@ -142,7 +142,8 @@ def test_every_error_has_a_section_with_advice() -> None:
     assert sorted(sections) == sorted(error_classes())
     for name, section in sections.items():
         assert f"<!-- error {name} -->" in section
-        advice = re.sub(r"<!-- error .*?<!-- end -->|^>[^\n]*$", "", section, flags=re.DOTALL | re.M)
+        made, quoted = r"<!-- error .*?<!-- end -->", r"^>[^\n]*$"
+        advice = re.sub(f"{made}|{quoted}", "", section, flags=re.DOTALL | re.MULTILINE)
         assert len(advice.split()) >= 5, f"{name}: say what to do"
 
 
