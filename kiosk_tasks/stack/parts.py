@@ -86,6 +86,11 @@ class Plan:
         return self.flower_auth or f"{FLOWER_USER}:{self.password}"
 
     @property
+    def work_nice(self) -> int:
+        """How far the work on jobs steps back, so that the web service answers meanwhile."""
+        return 10 if self.web else 0
+
+    @property
     def values(self) -> dict[str, str]:
         """What the parts are told in their environment, and everyone else in `stack.env`."""
         values = {
@@ -159,6 +164,7 @@ def model_server_part(plan: Plan) -> Part:
         ready=all_of(file_exists(port_file), port_answers(plan.model_server.port)),
         start_limit_s=PYTHON_START_S,
         before_start=plan.model_server.release,
+        nice=plan.work_nice,
     )
 
 
@@ -187,6 +193,7 @@ def worker_part(plan: Plan) -> Part:
         log_path=plan.log(WORKER),
         ready=file_exists(ready_file),
         needs=frozenset({BROKER}),
+        nice=plan.work_nice,
         grace_s=WORKER_GRACE_S,
         start_limit_s=PYTHON_START_S,
     )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kiosk_tasks.stack.errors import PartDied, PartNotReady
+from kiosk_tasks.stack.priority import step_back
 from kiosk_tasks.stack.probes import Probe
 
 __all__ = ["Part", "Running"]
@@ -34,6 +35,7 @@ class Part:
     ready: asked again and again until it says yes.
     needs: names of the parts that must be ready before this one starts.
     before_start: called just before the process starts.
+    nice: how far it steps back behind other parts that want the processor.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Part:
     grace_s: float = 10.0
     start_limit_s: float = 60.0
     before_start: Callable[[], None] = _nothing
+    nice: int = 0
 
 
 class Running:
@@ -66,6 +69,8 @@ class Running:
                 start_new_session=True,
             )
         self.pid = self._process.pid
+        if part.nice:
+            step_back(self.pid, part.nice)
         self._deadline = time.monotonic() + part.start_limit_s
 
     def ask(self) -> bool:
