@@ -26,7 +26,7 @@ _FAREWELL_S = 2.0
 _ENDED = "ended"
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        "content": {"text/event-stream": {}},
         "description": "`event: job`, `data:` the job; at once and on each change, until it ends.",
     },
     204: {"description": "A browser that connects again is told not to: the job has ended."},

@@ -20,7 +20,7 @@ router = APIRouter(tags=["results"])
 
 
 _ANSWERS: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The object.", "content": {"application/octet-stream": {}}},
+    200: {"description": "The object.", "content": {"*/*": {}}},
     206: {"description": "A part of it, as `Range` asks for."},
     302: {"description": "Where the bucket itself gives it."},
     416: {"description": "It has no such part."},

@@ -30,8 +30,8 @@ router = APIRouter(tags=["results"])
 
 _OVERLAY = "_overlay.png"
 _BYTES: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"application/octet-stream": {}}, "description": "The bytes."},
-    206: {"content": {"application/octet-stream": {}}, "description": "The range asked for."},
+    200: {"content": {"*/*": {}}, "description": "The bytes."},
+    206: {"content": {"*/*": {}}, "description": "The range asked for."},
     304: {"description": "The client has these bytes already."},
     416: {"model": ErrorJson, "description": "The range lies behind the end."},
 }
