@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,8 +14,9 @@ from kiosk_tasks.cli.options import ALL_CORES
 from kiosk_tasks.jobs import job_types
 from tests.docs_reference.tables import cell, table
 
-__all__ = ["command_names", "commands"]
+__all__ = ["command_names", "commands", "options_of"]
 
+_OF_READERS = ("bright", "clumps")  # job types that readers make
 _METAVARS = {int: "N", float: "X", Path: "PATH", str: "TEXT"}
 
 
@@ -27,6 +29,27 @@ def command_names() -> list[str]:
     ]
 
 
+def options_of(words: Sequence[str]) -> set[str] | None:
+    """Return the options of the command that a line begins with; None if there is no such command.
+
+    A group without a job type, as `kiosk run JOB_TYPE`, has the options of all its commands.
+    """
+    command = _root()
+    for word in words:
+        inner = getattr(command, "commands", None)
+        if inner is None or word.startswith("-"):
+            break
+        if word not in inner:
+            if word.isupper() or word in ("…", *_OF_READERS):
+                break
+            return None
+        command = inner[word]
+    many = [command, *getattr(command, "commands", {}).values()]
+    params = [param for one in many for param in one.params]
+    names = {name for param in params for name in (*param.opts, *param.secondary_opts)}
+    return names | {"--help", "--times"}  # the latter of a job type that a reader makes
+
+
 def commands() -> str:
     """Return a section for each command, and one for the options that a job type brings."""
     root = _root().commands
@@ -37,6 +60,7 @@ def commands() -> str:
     return "\n\n".join([*sections, *(_of_job_type(*each) for each in root["run"].commands.items())])
 
 
+@cache
 def _root() -> Any:
     return typer.main.get_command(build())
 

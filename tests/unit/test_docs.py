@@ -20,7 +20,7 @@ from kiosk_tasks.job import Status, new_job
 from kiosk_tasks.jobs import job_types
 from kiosk_tasks.run.local import MemoryReporter, run_local
 from kiosk_tasks.settings import Settings
-from tests.docs_reference.commands import command_names
+from tests.docs_reference.commands import command_names, options_of
 from tests.docs_reference.pages import DOCS, generated_pages, with_parts, write
 from tests.docs_reference.routes import route_names, unlisted_routes
 from tests.docs_reference.sentences import error_classes, is_said
@@ -182,6 +182,19 @@ def test_site_builds_without_a_warning(tmp_path: Path) -> None:
         command, cwd=ROOT, env=quiet, capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_that_are_shown_exist(page: Path) -> None:
+    text = page.read_text("utf-8")
+    lines = re.findall(r"^ *\$ kiosk (.*)$|`kiosk ([^`\n]+)`", text, re.MULTILINE)
+    for shown in filter(None, (first or second for first, second in lines)):
+        plain = re.split(r" #|[|;>)]", shown)[0]
+        words = re.sub(r"[\"'\\]", "", plain).split()
+        options = options_of(words)
+        assert options is not None, f"{page.name} shows kiosk {shown}"
+        named = {word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)}
+        assert named <= options, f"{page.name} shows kiosk {shown}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
