@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,7 @@ TRACK_COLUMNS = (
 )
 DIVISION_COLUMNS = "mother,frame,daughter_1,daughter_2,y,x,y_um,x_um"
 
+_STACK, _TRK, _GIF, _REGIONS = "_tracked.ome.tif", ".trk", "_tracks.gif", "_tracked_rois.zip"
 _MOST_REGIONS = 50_000  # Fiji's ROI Manager is slow long before
 
 
@@ -61,20 +62,42 @@ def write_tracks(
     `res_track.txt` agree on them, and the tables have them beside the track.
     """
     lineage = in_pieces(tracks)
-    names = {end: f"{stem}{end}" for end in ("_tracked.ome.tif", ".trk", "_tracks.gif")}
-    paths = {end: folder / name for end, name in names.items()}
     entries = lineage_json(lineage, frames=facts.size[0])
+    ends = [_STACK, _TRK, _GIF, *([_REGIONS] if _few_enough(tracks, facts) else [])]
+    paths = {end: folder / f"{stem}{end}" for end in ends}
+    _write_frames(frames, lineage, facts, entries=entries, paths=paths)
+    return [
+        *(OutputFile(path.name, path) for path in paths.values()),
+        *_tables(lineage, tracks, facts, place=folder / stem),
+        OutputFile(f"{stem}_lineage.json", json.dumps(entries, separators=(",", ":")).encode()),
+        OutputFile(f"{stem}_res_track.txt", ctc_table(lineage)),
+    ]
+
+
+def _few_enough(tracks: Tracks, facts: MovieFacts) -> bool:
+    """Tell whether regions of all cells are of use to anybody in Fiji."""
+    return len(tracks.detections) <= _MOST_REGIONS and max(facts.size[1:]) <= LARGEST_SIDE
+
+
+def _write_frames(
+    frames: Iterable[tuple[NDArray[Any], Labels]],
+    lineage: Lineage,
+    facts: MovieFacts,
+    *,
+    entries: Mapping[str, Any],
+    paths: Mapping[str, Path],
+) -> None:
+    """Write what is made of pixels. entries: of `lineage.json`. paths: by the names' ends."""
     animation = TrackAnimation(lineage, facts.size, contrast=facts.contrast)
     kind = label_type(len(lineage.pieces))
-    regions = _regions(tracks, facts, folder / f"{stem}_tracked_rois.zip")
     with ExitStack() as files:
         stack = files.enter_context(
-            LabelMovieWriter(paths["_tracked.ome.tif"], facts.size, kind=kind, mpp=facts.mpp)
+            LabelMovieWriter(paths[_STACK], facts.size, kind=kind, mpp=facts.mpp)
         )
         trk = files.enter_context(
-            TrkWriter(paths[".trk"], facts.size, raw=np.dtype(facts.dtype), tracked=kind)
+            TrkWriter(paths[_TRK], facts.size, raw=np.dtype(facts.dtype), tracked=kind)
         )
-        rois = files.enter_context(RoiZip(regions)) if regions else None
+        rois = files.enter_context(RoiZip(paths[_REGIONS])) if _REGIONS in paths else None
         for number, (image, found) in enumerate(frames):
             labels = lineage.tracks.relabel(found, number)
             stack.add(labels)
@@ -84,14 +107,7 @@ def write_tracks(
             if animation.wants(number):
                 animation.add(number, image, labels)
         trk.finish(entries)
-    animation.save(paths["_tracks.gif"])
-    return [
-        *(OutputFile(name, paths[end]) for end, name in names.items()),
-        *([OutputFile(regions.name, regions)] if regions else []),
-        *_tables(lineage, tracks, facts, place=folder / stem),
-        OutputFile(f"{stem}_lineage.json", json.dumps(entries, separators=(",", ":")).encode()),
-        OutputFile(f"{stem}_res_track.txt", ctc_table(lineage)),
-    ]
+    animation.save(paths[_GIF])
 
 
 def _tables(
@@ -103,12 +119,6 @@ def _tables(
     yield OutputFile(table.name, table)
     divisions = "\n".join([DIVISION_COLUMNS, *_division_lines(lineage, facts.mpp)]) + "\n"
     yield OutputFile(f"{place.name}_divisions.csv", divisions.encode())
-
-
-def _regions(tracks: Tracks, facts: MovieFacts, path: Path) -> Path | None:
-    """Return where regions for Fiji go; None for more of them than are of use to anybody there."""
-    fits = len(tracks.detections) <= _MOST_REGIONS and max(facts.size[1:]) <= LARGEST_SIDE
-    return path if fits else None
 
 
 def _write_lines(path: Path, lines: Iterable[str]) -> None:

@@ -6,10 +6,13 @@ import json
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from kiosk_tasks.errors import InternalError, UnreadableArchive
-from kiosk_tasks.outputs import OutputFile, fetch_result, output_files, pack, stem_of
+from kiosk_tasks.imaging.labels import LabelImage
+from kiosk_tasks.imaging.measure import measure_cells
+from kiosk_tasks.outputs import OutputFile, fetch_result, output_files, pack, shapes, stem_of
 from kiosk_tasks.storage.memory import MemoryStorage
 from tests.unit.imaging.zips import zipped
 
@@ -91,6 +94,17 @@ def test_outlines_are_packed_and_images_are_not(tmp_path: Path) -> None:
         assert [packed.read(file.name) for file in files] == [text] * 3
         small, also, whole = (packed.getinfo(file.name).compress_size for file in files)
     assert max(small, also) < 1000 < whole == len(text)
+
+
+def test_images_wider_than_regions_can_say_have_polygons_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    labels = LabelImage(np.array([[0, 1, 1, 2]], np.int32))
+    cells = measure_cells(labels, labels.data)
+    both = ["a_cells.geojson", "a_rois.zip"]
+    assert [file.name for file in shapes.cell_shapes(labels, cells, "a")] == both
+    monkeypatch.setattr(shapes, "LARGEST_SIDE", 3)
+    assert [file.name for file in shapes.cell_shapes(labels, cells, "a")] == both[:1]
 
 
 def test_result_without_files_is_a_bug() -> None:

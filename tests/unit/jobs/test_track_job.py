@@ -91,6 +91,16 @@ def in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(movie_cells, "BATCH_FRAMES", 2)
 
 
+def test_movies_of_more_cells_than_fiji_can_list_have_no_regions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = tiff_bytes(movie(MOVING))
+    monkeypatch.setattr("kiosk_tasks.outputs.tracks._MOST_REGIONS", 3 * len(MOVING))
+    assert "cells_tracked_rois.zip" in Result(data, mpp=0.65, scale=1.0).files
+    monkeypatch.setattr("kiosk_tasks.outputs.tracks._MOST_REGIONS", 3 * len(MOVING) - 1)
+    assert "cells_tracked_rois.zip" not in Result(data, mpp=0.65, scale=1.0).files
+
+
 def centres(labels: NDArray[Any], places: Places, cell: int) -> list[int]:
     """The labels at the places of a cell, frame by frame."""
     return [int(labels[t, round(p[cell][0]), round(p[cell][1])]) for t, p in enumerate(places)]
