@@ -23,6 +23,8 @@ from kiosk_tasks.client.wire import (
 
 __all__ = ["Calls", "job_path", "require_done"]
 
+_STORED_S = 300.0
+"""A server may take so long to put a large file into its bucket, once all of it was sent."""
 _ANY_JOBS = 200
 """The server lists no more at once."""
 
@@ -83,6 +85,7 @@ class Calls:
             "POST",
             f"jobs/{quote(type_name, safe='')}",
             headers={"Idempotency-Key": key or uuid4().hex},
+            read_s=_STORED_S,
         )
         if isinstance(what, str):
             named = {} if name is None else {"original_name": name}
