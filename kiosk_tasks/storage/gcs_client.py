@@ -10,11 +10,13 @@ from google.api_core.retry import Retry
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage import Blob, Client
 from google.cloud.storage.retry import DEFAULT_RETRY
+from requests.adapters import HTTPAdapter
 
 from kiosk_tasks.storage.gcs_options import GCSOptions
 
 __all__ = ["Reach", "make_client"]
 
+_CONNECTIONS = 32
 _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 8.0
 _NO_SIDE_REQUESTS = "DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA"
@@ -48,8 +50,11 @@ class Reach:
 def make_client(options: GCSOptions) -> Client:
     """Return a new client; it finds credentials as every program of Google's does."""
     os.environ.setdefault(_NO_SIDE_REQUESTS, "true")
-    return Client(
+    client = Client(
         credentials=AnonymousCredentials() if options.anonymous else None,
         project="none" if options.anonymous else None,
         client_options={"api_endpoint": options.endpoint} if options.endpoint else None,
     )
+    for scheme in ("https://", "http://"):  # else ten connections are kept, and more are told of
+        client._http.mount(scheme, HTTPAdapter(pool_maxsize=_CONNECTIONS))
+    return client

@@ -10,6 +10,7 @@ import sys
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,6 +32,7 @@ from kiosk_tasks.errors import (
 )
 from kiosk_tasks.storage.gcs import GCSStorage
 from kiosk_tasks.storage.gcs_links import Links
+from kiosk_tasks.wiring import adapters
 from tests.gcs_server import gcs_bucket_url, gcs_server, service_account
 from tests.http_faults import Answer, Cut, CutAnswer, Fault, FaultyProxy, Hold, LoseAnswer, Request
 
@@ -574,3 +576,23 @@ def test_the_sdk_is_loaded_for_google_only() -> None:
         "from_url('gs://bucket'); assert 'google.cloud.storage' in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_settings_lead_to_bucket_and_workspace(gcs: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KIOSK_BUCKET", gcs_bucket_url(gcs, monkeypatch, prefix="kiosk"))
+    outside = adapters()
+    key = outside.workspace.put("job", "predict", (1, "two"))
+    assert outside.workspace.get(key) == (1, "two")
+    assert list(outside.storage.list()) == ["workspace/job/predict.artifact"]
+    outside.workspace.clear("job")
+    assert list(outside.storage.list()) == []
+
+
+def test_many_threads_each_keep_their_connection(
+    make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    bucket = make()
+    with ThreadPoolExecutor(20) as pool:
+        list(pool.map(lambda number: bucket.put(f"key {number}", b"x"), range(40)))
+    assert len(list(bucket.list())) == 40
+    assert "pool is full" not in caplog.text
