@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from kiosk_tasks.client import Client, Job, JobCancelled, KioskClientError, State
+from kiosk_tasks.client import (
+    Client,
+    Job,
+    JobCancelled,
+    KioskClientError,
+    State,
+    WaitedTooLong,
+)
 from kiosk_tasks.napari.receiving import LayerData, layers_of
 from kiosk_tasks.napari.sending import Sending
 
-__all__ = ["Outcome", "load_job_types", "run_job"]
+__all__ = ["Offer", "Outcome", "load_job_types", "run_job"]
+
+_SILENCE_S = 2.0
+"""napari waits for its threads when it is closed, and can end one only where it yields."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +68,18 @@ def run_job(
             name = f"{image.name}.tif"
             job = client.submit(type_name, image.array(), name=name, axes=image.axes, **params)
             submitted(job)
-            yield from job.watch()
+            yield from _states(job)
             return Outcome(layers_of(job.result(), image.name, image.place))
     except JobCancelled as error:
         return Outcome(problem=str(error), cancelled=True)
     except KioskClientError as error:
         return Outcome(problem=str(error))
+
+
+def _states(job: Job) -> Iterator[State]:
+    """Yield the job's state when it has changed, and once in a while in between."""
+    while not job.ended:
+        try:
+            yield from job.watch(_SILENCE_S)
+        except WaitedTooLong:
+            yield job.state

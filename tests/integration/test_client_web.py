@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import httpx
@@ -12,6 +13,8 @@ import pytest
 
 from kiosk_tasks.client import Client, Refused, TooManyJobs, Unauthorized
 from kiosk_tasks.client.wire import Upload
+from kiosk_tasks.napari.sending import Place, Sending
+from kiosk_tasks.napari.work import run_job
 from tests.conftest import place_on, wait_for
 from tests.web_process import WebProcess, web_process
 
@@ -111,3 +114,18 @@ def test_the_end_is_told_by_an_event_and_not_asked_for(web: WebProcess) -> None:
         waiting.join(timeout=20)
         assert job.status == "cancelled"
         assert asked == [f"GET /jobs/{job.id}/events"]
+
+
+def test_a_viewer_that_is_closed_need_not_wait_for_the_job(
+    web: WebProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kiosk_tasks.napari.work._SILENCE_S", 0.2)
+    place = Place("YX", PIXELS.shape, (1.0, 1.0), (0.0, 0.0))
+    jobs: list[Any] = []
+    image = Sending("x", (PIXELS,), "YX", place)
+    run = run_job(partial(Client, web.url, "token-of-cat"), "predict", image, {}, jobs.append)
+    assert [next(run).status for _ in range(3)] == ["new"] * 3  # napari ends a thread at a yield
+    run.close()
+    with Client(web.url, "token-of-cat") as client:
+        assert client.job(jobs[0].id).status == "new"
+        assert client.job(jobs[0].id).cancel()
