@@ -16,6 +16,8 @@ import pytest
 import tifffile
 from numpy.typing import NDArray
 
+from kiosk_tasks.imaging.io import write_labels
+from kiosk_tasks.imaging.labels import LabelImage
 from kiosk_tasks.job import Status, new_job
 from kiosk_tasks.jobs import find
 from kiosk_tasks.run.local import run_local
@@ -264,6 +266,43 @@ def test_too_many_spots_are_thinned_out(monkeypatch: pytest.MonkeyPatch) -> None
     )
     empty = b'{"spots":[],"cells":null,"frames":null,"total":0}'
     assert views_tables.spots_json(b"y,x\n") == empty
+
+
+def test_a_projection_is_drawn_as_the_job_saw_it(site: Site) -> None:
+    culture = draw_culture(seed=3, shape=(96, 112), nuclei=4, spots=150)
+    stack = np.stack([culture.image[..., 0], culture.image[::-1, :, 0]])
+    data = tiff_bytes(stack, photometric="minisblack")
+    view = site.view(site.run("spot", data, axes="ZYX", project=True))
+    assert view["frames"] == 1
+    np.testing.assert_allclose(site.picture(view["image"]), grey(stack.max(axis=0)), atol=1)
+
+
+@pytest.mark.parametrize(
+    ("facts", "parts", "channel"),
+    [
+        ({"channels": [2, 0]}, ("whole-cell", "nuclear"), 0),  # membrane
+        ({"channels": [2, 0]}, ("nuclear",), 2),
+        ({"parameters": {"channel": 1}}, ("",), 1),
+        ({"parameters": {"channels": "2,,1", "spot_channels": None}}, ("nuclear",), 2),
+        ({"parameters": {"channels": "2", "spot_channels": "1,0"}}, ("nuclear",), 1),
+    ],
+)
+def test_the_record_tells_which_channel_is_drawn(
+    site: Site, facts: dict[str, Any], parts: tuple[str, ...], channel: int
+) -> None:
+    stack = np.stack([nuclei(60), nuclei(60)[::-1], nuclei(60)[:, ::-1]])
+    job = site.web.submit()
+    site.web.bucket.put("uploads/1/n.tif", tiff_bytes(stack, photometric="minisblack", metadata={}))
+    shown = {"image": {"axes": "CYX", "shape": list(stack.shape)}, **facts}
+    shown["parameters"] = {"axes": "CYX", **facts.get("parameters", {})}
+    labels = write_labels(LabelImage(np.ones(stack.shape[1:], np.int32)))
+    names = ["_".join(filter(None, ("n", part, "labels.ome.tif"))) for part in parts]
+    files = {"n_job.json": json.dumps(shown).encode(), **dict.fromkeys(names, labels)}
+    site.web.finish(job, result=zipped(files))
+    view = site.view(job)
+    assert [part["name"] for part in view["labels"]] == list(parts)
+    assert site.picture(view["labels"][-1]["url"]).min() == 1
+    np.testing.assert_allclose(site.picture(view["image"]), grey(stack[channel]), atol=1)
 
 
 # --- what is not there
