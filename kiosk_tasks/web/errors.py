@@ -120,13 +120,14 @@ class TooManyRequests(UserError):
 
 def error_response(error: KioskError) -> JSONResponse:
     """Return an error as a client gets it."""
-    headers = {}
-    if error.http_status == NotLoggedIn.http_status:
-        headers["WWW-Authenticate"] = 'Basic realm="kiosk", Bearer'
-    if error.http_status in (429, 503, 507):
-        headers["Retry-After"] = str(RETRY_AFTER_S)
     body = {"message": _short(hide(str(error))), "error": type(error).__name__}
-    return JSONResponse(body, error.http_status, headers=headers)
+    response = JSONResponse(body, error.http_status)
+    if error.http_status == NotLoggedIn.http_status:
+        for challenge in ('Basic realm="kiosk"', "Bearer"):  # both in one, and Chromium asks nobody
+            response.headers.append("WWW-Authenticate", challenge)
+    if error.http_status in (429, 503, 507):
+        response.headers["Retry-After"] = str(RETRY_AFTER_S)
+    return response
 
 
 def _short(message: str) -> str:
