@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 import tifffile
@@ -52,7 +53,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def large(tmp_path_factory: pytest.TempPathFactory, images: Path) -> Path:
     """An image that takes seconds."""
     path = tmp_path_factory.mktemp("large") / "large.tif"
-    tifffile.imwrite(path, np.tile(tifffile.imread(images / "a.tif"), (12, 12)))
+    tifffile.imwrite(path, np.tile(tifffile.imread(images / "a.tif"), (9, 9)))
     return path
 
 
@@ -278,12 +279,31 @@ def test_by_keyboard_alone(page: Page, images: Path) -> None:
     zoomed = "() => document.querySelector('canvas').style.touchAction"
     assert page.evaluate(zoomed) == "pan-y"
     page.keyboard.press("+")
-    page.wait_for_function(f"({zoomed})() === 'none'")
+    page.wait_for_function(f"() => ({zoomed})() === 'none'")
     page.keyboard.press("0")
-    page.wait_for_function(f"({zoomed})() === 'pan-y'")
+    page.wait_for_function(f"() => ({zoomed})() === 'pan-y'")
 
 
 def test_an_address_of_no_job(page: Page, kiosk: Kiosk) -> None:
     page.goto(f"{kiosk.url}/#/jobs/{'0' * 32}")
     expect(page.locator("#job-title")).to_have_text("No such job")
     expect(page.locator(".job-view > .reason")).to_contain_text("0" * 32)
+
+
+def test_older_jobs_come_page_by_page(page: Page, kiosk: Kiosk, images: Path) -> None:
+    with httpx.Client(base_url=kiosk.url) as client:
+        for _number in range(5):
+            file = {"file": ("bad.tif", (images / "bad.tif").read_bytes())}
+            assert client.post("/jobs/predict", files=file).status_code == 202
+
+    def fewer(route: Route) -> None:
+        route.continue_(url=route.request.url.replace("limit=50", "limit=2"))
+
+    page.route(re.compile(r"/jobs\?"), fewer)
+    page.reload()
+    rows = page.locator("#jobs .job")
+    expect(rows).to_have_count(2)
+    page.get_by_role("button", name="Show older jobs").click()
+    expect(rows).to_have_count(4)
+    ids = rows.evaluate_all("all => all.map(one => one.dataset.id)")
+    assert ids == [job["id"] for job in httpx.get(f"{kiosk.url}/jobs?limit=4").json()["jobs"]]

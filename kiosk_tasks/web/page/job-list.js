@@ -4,7 +4,7 @@ import { sentence } from "./api.js";
 import { announce, button, h, icon, setText } from "./dom.js";
 import { jobs } from "./live.js";
 import { uploads } from "./uploads.js";
-import { duration, elapsed, statusOf, typeOf, unitsOf, when } from "./words.js";
+import { duration, elapsed, reasonOf, statusOf, typeOf, unitsOf, when } from "./words.js";
 
 const rows = new Map(); // by id of a job
 const open = new Set(); // rows whose clock runs
@@ -70,7 +70,7 @@ function showEmpty() {
 function changed(job, was) {
   rowOf(job).show(job);
   if (was && job.ended && !was.ended) {
-    announce(`${job.name}: ${statusOf(job)[0]}. ${job.reason ?? ""}`);
+    announce(`${job.name}: ${statusOf(job)[0]}. ${reasonOf(job)}`);
   }
 }
 
@@ -118,7 +118,7 @@ class Row {
     setText(part.state, words);
     setText(part.type, typeOf(job));
     setText(part.units, job.ended ? "" : unitsOf(job));
-    setText(part.reason, job.reason ?? "");
+    setText(part.reason, reasonOf(job));
     part.bar.value = job.progress;
     part.bar.hidden = job.ended;
     this.tick();

@@ -6,7 +6,9 @@ import { announce, button, h, icon, setText } from "./dom.js";
 import { actionsOf } from "./job-list.js";
 import { jobs } from "./live.js";
 import { Viewer } from "./viewer.js";
-import { bytes, count, duration, elapsed, figure, statusOf, typeOf, unitsOf, when } from "./words.js";
+import {
+  bytes, count, duration, elapsed, figure, reasonOf, statusOf, typeOf, unitsOf, when,
+} from "./words.js";
 
 const MOST_FILES = 60;
 const MOST_FAILURES = 100;
@@ -71,7 +73,7 @@ export class JobView {
     document.title = `${statusOf(job)[0]}: ${job.name} · kiosk`;
     this.bar.value = job.progress;
     this.bar.hidden = job.ended;
-    setText(this.reason, job.reason ?? "");
+    setText(this.reason, reasonOf(job));
     this.#showLine();
     if (job.status === this.#status) return;
     this.#status = job.status;

@@ -56,6 +56,9 @@ export function typeOf(job) {
 export const isArchive = (job) => job.type.endsWith("-zip");
 export const plainType = (job) => job.type.replace(/-zip$/, "");
 
+/** Return what the server says of a job's end; of a cancelled one, the status says all. */
+export const reasonOf = (job) => (job.status === "cancelled" ? "" : (job.reason ?? ""));
+
 /** Return "3 of 12 tiles", or "" where the job counts nothing yet. */
 export function unitsOf(job) {
   if (!job.units?.total) return "";
