@@ -40,7 +40,7 @@ screen: ## Install a virtual screen and what Qt needs there; without it, napari'
 	@command -v Xvfb >/dev/null && ldconfig -p | grep -q libxcb-icccm || { \
 		[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
 		DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends --no-upgrade \
-			xvfb libegl1 libgl1 libgl1-mesa-dri libdbus-1-3 libfontconfig1 libglib2.0-0 \
+			xvfb libegl1 libgl1 libgl1-mesa-dri libgssapi-krb5-2 libdbus-1-3 libfontconfig1 libglib2.0-0 \
 			libxcb-cursor0 libxcb-icccm4 libxcb-image0 libxcb-keysyms1 libxcb-randr0 \
 			libxcb-render-util0 libxcb-shape0 libxcb-xinerama0 libxkbcommon-x11-0 >/dev/null; } || \
 		echo "There is no Xvfb: napari's tests are skipped, and fail where CI is set."
