@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections import defaultdict
+from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -45,10 +46,12 @@ def sentences() -> dict[str, list[str]]:
     """Return the sentences of each class, "…" where a name, a number or another error stands."""
     found: defaultdict[str, set[str]] = defaultdict(set)
     for path in _sources():
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        module = ast.parse(path.read_text("utf-8"))
+        named = _named_texts(module)
+        for node in ast.walk(module):
             if isinstance(node, ast.Call) and node.args:
                 name = getattr(node.func, "id", getattr(node.func, "attr", ""))
-                text = _text(node.args[0])
+                text = _text(node.args[0], named)
                 if name in error_classes() and len(text.replace(_GAP, "").strip()) > 8:
                     found[name].add(re.sub(f"{_GAP}(?:{_GAP})+", _GAP, text))
     return {name: sorted(texts) for name, texts in found.items()}
@@ -79,14 +82,29 @@ def _plain(text: str) -> str:
     return re.sub(r"([\\`*\[\]<>|])", r"\\\1", " ".join(text.split()))
 
 
-def _text(node: ast.expr) -> str:
+def _named_texts(module: ast.Module) -> dict[str, str]:
+    """Return the module's constants that are texts."""
+    return {
+        target.id: node.value.value
+        for node in module.body
+        if isinstance(node, ast.Assign)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+
+
+def _text(node: ast.expr, named: Mapping[str, str]) -> str:
     match node:
         case ast.Constant(value=str(value)):
             return value
+        case ast.Name(id=name):
+            return named.get(name, _GAP)
         case ast.JoinedStr(values=values):
-            return "".join(_text(value) for value in values)
+            return "".join(_text(value, named) for value in values)
         case ast.BinOp(left=left, op=ast.Add(), right=right):
-            return _text(left) + _text(right)
+            return _text(left, named) + _text(right, named)
         case ast.IfExp(body=body, orelse=orelse):
-            return _text(body) or _text(orelse)
+            return _text(body, named) or _text(orelse, named)
     return _GAP
