@@ -49,8 +49,10 @@ class WebProcess:
 
 
 @contextmanager
-def web_process(broker: Broker, folder: Path, **settings: str) -> Iterator[WebProcess]:
-    """Run it with settings, named without `KIOSK_`."""
+def web_process(
+    broker: Broker, folder: Path, *, port: int = 0, **settings: str
+) -> Iterator[WebProcess]:
+    """Run it with settings, named without `KIOSK_`; on a free port, if none is given."""
     folder.mkdir(parents=True, exist_ok=True)
     log, bucket = folder / "web.log", folder / "bucket"
     clean = {name: value for name, value in os.environ.items() if not name.startswith("KIOSK_")}
@@ -62,7 +64,7 @@ def web_process(broker: Broker, folder: Path, **settings: str) -> Iterator[WebPr
         **settings,
     }
     env = {**clean, **{f"KIOSK_{name}": value for name, value in given.items()}}
-    argv = [sys.executable, "-m", "kiosk_tasks", "web", "--port", "0"]
+    argv = [sys.executable, "-m", "kiosk_tasks", "web", "--port", str(port)]
     with child(argv, log=log, env=env) as process:
 
         def url() -> str:

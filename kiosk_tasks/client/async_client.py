@@ -48,9 +48,14 @@ class AsyncClient:
         self._calls = Calls(address.url, retries)
 
     async def submit(
-        self, type_name: str, image: Any = None, *, name: str | None = None, key: str | None = None,
+        self,
+        type_name: str,
+        image: Any = None,
+        *,
+        name: str | None = None,
+        key: str | None = None,
         **params: Any,
-    ) -> AsyncJob:  # fmt: skip
+    ) -> AsyncJob:
         """Submit a job on one image; for many, use `map` or `asyncio.gather`."""
         if key is not None:
             plan = self._calls.submit(type_name, key, params, name=name)

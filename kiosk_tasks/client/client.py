@@ -51,9 +51,14 @@ class Client:
         self._calls = Calls(address.url, retries)
 
     def submit(
-        self, type_name: str, image: Any = None, *, name: str | None = None, key: str | None = None,
+        self,
+        type_name: str,
+        image: Any = None,
+        *,
+        name: str | None = None,
+        key: str | None = None,
         **params: Any,
-    ) -> Any:  # fmt: skip
+    ) -> Any:
         """Submit a job; return a `Job`, or `Jobs` of a folder or a list.
 
         name: what results are named after; default: the file's name.

@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
+import psutil
 import pytest
 
 from kiosk_tasks.client import Client, Refused, TooManyJobs, Unauthorized
@@ -129,3 +131,22 @@ def test_a_viewer_that_is_closed_need_not_wait_for_the_job(
     with Client(web.url, "token-of-cat") as client:
         assert client.job(jobs[0].id).status == "new"
         assert client.job(jobs[0].id).cancel()
+
+
+def test_a_wait_outlives_a_service_that_is_started_anew(valkey: str, tmp_path: Path) -> None:
+    with place_on(valkey) as broker:
+        with web_process(broker, tmp_path / "web", **SETTINGS) as web:
+            job = Client(web.url, "token-of-ann").segment(PIXELS)
+            listening = threading.Event()
+            waiting = threading.Thread(target=job.wait, args=(60, lambda _: listening.set()))
+            waiting.start()
+            assert listening.wait(20)
+            psutil.Process(web.pid).kill()
+        assert waiting.is_alive()
+        with (
+            web_process(broker, tmp_path / "web", port=web.port, **SETTINGS) as again,
+            Client(again.url, "token-of-ann") as other,
+        ):
+            assert other.job(job.id).cancel()
+            waiting.join(timeout=40)
+    assert job.status == "cancelled"
