@@ -117,24 +117,26 @@ def small_image() -> bytes:
     return file.getvalue()
 
 
-def begin_work(url: str, image: bytes) -> None:
+def begin_work(url: str, image: bytes, jobs: int = BUSY_JOBS) -> None:
     """Submit as many jobs as keep the worker busy while the burst lasts; wait until one runs."""
     with httpx.Client(base_url=url, trust_env=False) as http:
-        jobs = [
+        ids = [
             http.post("/jobs/predict", files={"file": ("busy.tif", image)}).json()["id"]
-            for _ in range(BUSY_JOBS)
+            for _ in range(jobs)
         ]
-        while http.get(f"/jobs/{jobs[0]}").json()["status"] == "new":
+        while http.get(f"/jobs/{ids[0]}").json()["status"] == "new":
             time.sleep(0.05)
 
 
-async def burst(url: str, image: bytes, count: int, *, over_s: float = 0.0) -> list[list[Answer]]:
+async def burst(
+    url: str, image: bytes, count: int, *, over_s: float = 0.0, job_type: str = "predict"
+) -> list[list[Answer]]:
     """Submit at once, or spread evenly over some seconds; return the answers of each in turn."""
     head = f"--{_BOUNDARY}\r\nContent-Disposition: form-data; "
     body = f'{head}name="mpp"\r\n\r\n0.65\r\n{head}name="file"; filename="n.tif"\r\n\r\n'.encode()
     body += image + f"\r\n--{_BOUNDARY}--\r\n".encode()
     request = (
-        f"POST /jobs/predict HTTP/1.1\r\nHost: {urlsplit(url).netloc}\r\nConnection: close\r\n"
+        f"POST /jobs/{job_type} HTTP/1.1\r\nHost: {urlsplit(url).netloc}\r\nConnection: close\r\n"
         f"Content-Type: multipart/form-data; boundary={_BOUNDARY}\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
     ).encode() + body

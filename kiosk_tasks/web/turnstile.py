@@ -16,12 +16,13 @@ from kiosk_tasks.web.errors import error_response
 
 __all__ = ["Overloaded", "Turnstile", "WaitingRoom", "is_small"]
 
-_PATIENCE_S = 0.15
-_FEWEST, _MOST = 8, 32
+_PATIENCE_S = 0.12
+_FEWEST, _MOST = 8, 16
 _CUT, _GROWTH = 0.7, 0.5
 _SMALL_BYTES = 2**20
 """More than that takes its time on the way; what the service does with it is the lesser part."""
 _COME_BACK_S = "1"
+_SENTENCE = "too many submissions come at once; send this one again in a second."
 
 
 class Overloaded(TransientError):
@@ -45,7 +46,7 @@ class WaitingRoom:
     def seat(self) -> Iterator[None]:
         """Take a seat while the body runs; raises Overloaded if there is none."""
         if self._inside >= int(self._seats):
-            raise Overloaded("too many submissions come at once; send this one again in a second.")
+            raise Overloaded(_SENTENCE)
         self._inside += 1
         begun = self._clock()
         try:
@@ -69,6 +70,8 @@ class Turnstile:
         """room: by default one of its own."""
         self._app = app
         self._room = room or WaitingRoom()
+        self._refusal = error_response(Overloaded(_SENTENCE))  # made once: it must cost little
+        self._refusal.headers["Retry-After"] = _COME_BACK_S
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer it."""
@@ -78,10 +81,8 @@ class Turnstile:
         try:
             with self._room.seat():
                 await self._app(scope, receive, send)
-        except Overloaded as exc:
-            refusal = error_response(exc)
-            refusal.headers["Retry-After"] = _COME_BACK_S
-            await refusal(scope, receive, send)
+        except Overloaded:
+            await self._refusal(scope, receive, send)
 
 
 def is_small(scope: Scope) -> bool:
