@@ -58,7 +58,7 @@ fmt: $(VENV)/.dev ## Format and mend what can be mended
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-up: $(VENV)/.run ## Start broker, model server, worker and Flower; Ctrl-C stops them
+up: $(VENV)/.run ## Start broker, model server, worker, web service and Flower; Ctrl-C stops them
 	$(BIN)/kiosk up
 
 bench: $(VENV)/.dev ## Measure: start-up, memory, gRPC round trip
