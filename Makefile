@@ -65,7 +65,7 @@ bench: $(VENV)/.dev ## Measure: start-up, memory, gRPC round trip
 	$(BIN)/python -m benchmarks
 
 docs: $(VENV)/.docs ## Build the documentation into site/
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 model: $(VENV)/.dev ## Train, export and score the nuclear model; REAL=path to the training images
 	$(BIN)/python -m models.nuclear --real $(REAL)
