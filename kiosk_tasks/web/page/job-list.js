@@ -172,7 +172,7 @@ export function actionsOf(job, complain, { words = false } = {}) {
 }
 
 function download(job, label) {
-  const href = job.output_url ?? job.urls.result;
+  const href = job.urls.result; // not the signed link: that expires while the page is open
   const props = { class: "button quiet", href, download: true, "aria-label": label };
   return h("a", props, icon("download"), h("span", {}, "Download"));
 }

@@ -180,7 +180,7 @@ function factsTable(job, facts, view) {
 }
 
 function downloads(job, files) {
-  const all = h("a", { class: "button", href: job.output_url ?? job.urls.result, download: true },
+  const all = h("a", { class: "button", href: job.urls.result, download: true },
     icon("download"), h("span", {}, "Download all"));
   const rows = files.slice(0, MOST_FILES).map(({ name, bytes: size, url }) =>
     h("li", {}, h("a", { href: url, download: name.split("/").at(-1) }, name), h("span", { class: "units" }, bytes(size))));

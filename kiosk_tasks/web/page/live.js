@@ -8,6 +8,9 @@ const CALM_MS = 10_000;
 const PAGE = 50;
 const AGAIN_MS = 30_000; // after a stream broke; until then the job is asked for
 
+/** Return what can change in a job; its link is signed anew each time. */
+const facts = (job) => JSON.stringify({ ...job, output_url: null });
+
 /** Jobs by id. Says "job" with {job, was} on each change, "list" when the order has changed. */
 class Jobs extends EventTarget {
   byId = new Map();
@@ -37,7 +40,7 @@ class Jobs extends EventTarget {
     if (was?.ended && !job.ended) return; // an answer that was overtaken
     this.byId.set(job.id, job);
     if (!was) this.dispatchEvent(new Event("list"));
-    if (!was || JSON.stringify(was) !== JSON.stringify(job)) {
+    if (!was || facts(was) !== facts(job)) {
       this.dispatchEvent(new CustomEvent("job", { detail: { job, was } }));
     }
     this.#followSoon();

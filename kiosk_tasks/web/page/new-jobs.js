@@ -134,7 +134,9 @@ function show() {
   if (state.files.length > MOST_SHOWN) {
     rows.push(h("li", { class: "file" }, `and ${state.files.length - MOST_SHOWN} more`));
   }
+  const focused = [...at.files.querySelectorAll("button")].indexOf(document.activeElement);
   at.files.replaceChildren(...rows);
+  at.files.querySelectorAll("button")[focused]?.focus();
   at.drop.classList.toggle("has-files", state.files.length > 0);
   const ready = state.files.filter((entry) => !problem(entry)).length;
   setText(at.start, ready ? `Start ${count(ready, "job")}` : "Start");
