@@ -152,6 +152,21 @@ def test_a_local_bucket_has_no_link_to_send_a_client_to(web: WebService, done: s
     assert answer.status_code == 200
 
 
+def test_a_bucket_in_the_cloud_has_a_link_and_sends_its_bytes_too(
+    web: WebService, done: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def url(key: str, *, name: str | None = None) -> str:
+        return f"https://bucket.example.org/{key}?name={name}&signature=1"
+
+    monkeypatch.setattr(web.bucket, "url", url)
+    answer = web.http.get(f"/jobs/{done}/result?redirect=1")
+    assert answer.status_code == 307
+    assert answer.headers["location"] == (
+        f"https://bucket.example.org/output/{done}/n.zip?name=n.zip&signature=1"
+    )
+    assert web.http.get(f"/jobs/{done}/result").content.startswith(b"PK")
+
+
 def test_a_large_result_costs_no_memory(web: WebService, tmp_path: Path) -> None:
     size = 400 * 2**20
     job_id = web.submit()
