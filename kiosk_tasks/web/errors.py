@@ -57,7 +57,7 @@ _MEANING = {
     422: "A parameter or the file cannot be used.",
     429: "Too much at once; wait a moment.",
     500: "A fault of the service; its log says more.",
-    503: "Broker, bucket or model server do not answer; wait a moment.",
+    503: "Broker, bucket or model server do not answer, or too much comes at once; wait a moment.",
     507: "No space is left.",
 }
 RESPONSES: dict[int | str, dict[str, Any]] = {
