@@ -11,6 +11,7 @@ import {
 } from "./words.js";
 
 const MOST_FILES = 60;
+const MOST_PICTURES = 48;
 const MOST_FAILURES = 100;
 
 /** The view of one job; `stop` ends what it started. */
@@ -111,6 +112,7 @@ export class JobView {
       }
     }
     const files = await listed;
+    if (!job.urls.view && !this.#stopped) this.main.append(...gallery(files));
     const record = recordOf(job, files);
     const facts = record ? await ask(record.url).catch(() => ({})) : {};
     if (!this.#stopped) this.#showSide(job, facts, files);
@@ -133,6 +135,19 @@ export class JobView {
     parts.push(again(job));
     this.side.replaceChildren(...parts);
   }
+}
+
+/** Return the overlays among the files, as pictures; of an archive, nothing else is to be seen. */
+function gallery(files) {
+  const end = "_overlay.png";
+  const overlays = files.filter(({ name }) => name.endsWith(end)).slice(0, MOST_PICTURES);
+  if (!overlays.length) return [];
+  const pictures = overlays.map(({ name, url }) => {
+    const what = name.slice(0, -end.length);
+    const image = h("img", { src: url, alt: `Overlay of ${what}`, loading: "lazy" });
+    return h("li", {}, h("figure", {}, image, h("figcaption", {}, what)));
+  });
+  return [h("ul", { class: "gallery", "aria-label": "Overlays" }, ...pictures)];
 }
 
 /** Return the file that tells what was done; an archive's own, not that of a file in it. */
