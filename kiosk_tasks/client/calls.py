@@ -166,9 +166,9 @@ def require_done(state: State) -> None:
     """Raise JobFailed, with the server's reason, for a job that has not ended well."""
     if state.done:
         return
-    if state.status == "cancelled":
-        raise JobCancelled(state.id, state.reason or f"job {state.id} was cancelled.")
-    raise JobFailed(state.id, state.reason or f"job {state.id} has {state.status}.")
+    kind = JobCancelled if state.status == "cancelled" else JobFailed
+    reason = state.reason or f"job {state.id} is {state.status}."
+    raise kind(reason, job_id=state.id)
 
 
 def job_path(job_id: str) -> str:

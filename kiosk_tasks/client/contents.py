@@ -62,7 +62,7 @@ class Contents:
             self._kept["parts"] = images
         parts: dict[str, NDArray[np.int32]] = self._kept["parts"]
         if not parts:
-            raise (yield from self._nothing("label image", "parts"))
+            raise (yield from self._nothing("label image"))
         return parts
 
     def labels(self) -> Plan[NDArray[np.int32]]:
@@ -97,7 +97,7 @@ class Contents:
         if ending not in self._kept:
             names = find((yield from self._names()), ending)
             if not names:
-                raise (yield from self._nothing(f"table …{ending}", "table"))
+                raise (yield from self._nothing(f"table …{ending}"))
             rows: list[Row] = []
             for name in names:
                 more = {"file": name} if len(names) > 1 else {}
@@ -112,7 +112,7 @@ class Contents:
         for ending in _CELLS:
             if find(names, ending):
                 return (yield from self.table(ending))
-        raise (yield from self._nothing("table of cells", "cells"))
+        raise (yield from self._nothing("table of cells"))
 
     def overlay(self) -> Plan[bytes]:
         """Return the picture, PNG."""
@@ -161,7 +161,7 @@ class Contents:
         """Return the one file whose name ends so."""
         names = find((yield from self._names()), ending)
         if not names:
-            raise (yield from self._nothing(what, what))
+            raise (yield from self._nothing(what))
         if len(names) > 1:
             raise NotInResult(
                 f"this result has {what} of {len(names)} inputs: {', '.join(names)}; "
@@ -169,7 +169,7 @@ class Contents:
             )
         return (yield from self.read(names[0]))
 
-    def _nothing(self, what: str, _asked: str) -> Plan[NotInResult]:
+    def _nothing(self, what: str) -> Plan[NotInResult]:
         names = yield from self._names()
         return NotInResult(
             f"the result of this {self.state.type} job has no {what}; it has {', '.join(names)}."

@@ -94,8 +94,8 @@ class TooManyJobs(KioskClientError):
 class JobFailed(KioskClientError):
     """The job has failed."""
 
-    def __init__(self, job_id: str, reason: str) -> None:
-        """Take which job, and why."""
+    def __init__(self, reason: str, *, job_id: str = "") -> None:
+        """Take why, and which job."""
         super().__init__(reason)
         self.job_id = job_id
         self.reason = reason

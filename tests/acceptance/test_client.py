@@ -184,7 +184,7 @@ def test_a_batch_is_written_as_it_ends_and_goes_on(client: Client, tmp_path: Pat
     assert sum(one.there for one in again) == 5
 
 
-def test_the_same_on_an_event_loop(kiosk: Kiosk) -> None:
+def test_the_same_on_an_event_loop(kiosk: Kiosk, tmp_path: Path) -> None:
     async def two_at_once() -> tuple[int, int, str]:
         async with AsyncClient(kiosk.url) as client:
             jobs = await asyncio.gather(client.segment(NUCLEI), client.segment(NUCLEI))
@@ -192,6 +192,9 @@ def test_the_same_on_an_event_loop(kiosk: Kiosk) -> None:
             labels = [await result.labels() for result in results]
             with pytest.raises(NotInResult):
                 await results[0].spots()
+            async for done in client.map([NUCLEI], out=tmp_path / "out", labels_only=True):
+                assert done.reason is None
+                assert done.files
             return int(labels[0].max()), int(labels[1].max()), repr(jobs[0])
 
     one, other, said = asyncio.run(two_at_once())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -13,7 +14,7 @@ import numpy as np
 import psutil
 import pytest
 
-from kiosk_tasks.client import Client, Refused, TooManyJobs, Unauthorized
+from kiosk_tasks.client import AsyncClient, Client, JobCancelled, Refused, TooManyJobs, Unauthorized
 from kiosk_tasks.client.wire import Upload
 from kiosk_tasks.napari.sending import Place, Sending
 from kiosk_tasks.napari.work import run_job
@@ -138,7 +139,9 @@ def test_a_wait_outlives_a_service_that_is_started_anew(valkey: str, tmp_path: P
         with web_process(broker, tmp_path / "web", **SETTINGS) as web:
             job = Client(web.url, "token-of-ann").segment(PIXELS)
             listening = threading.Event()
-            waiting = threading.Thread(target=job.wait, args=(60, lambda _: listening.set()))
+            waiting = threading.Thread(
+                target=job.wait, args=(60, lambda _: listening.set()), daemon=True
+            )
             waiting.start()
             assert listening.wait(20)
             psutil.Process(web.pid).kill()
@@ -150,3 +153,22 @@ def test_a_wait_outlives_a_service_that_is_started_anew(valkey: str, tmp_path: P
             assert other.job(job.id).cancel()
             waiting.join(timeout=40)
     assert job.status == "cancelled"
+
+
+def test_the_same_on_an_event_loop(web: WebProcess) -> None:
+    async def go() -> list[str]:
+        async with AsyncClient(web.url, "token-of-cat") as client:
+            job = await client.submit("segmentation", PIXELS, name="mine.tif")
+            found = [job.name, (await job.refresh()).status]
+            assert job.id in [one.id for one in await client.jobs(limit=1)]
+            async for state in job.watch():
+                found.append(state.status)
+                assert await (await client.job(job.id)).cancel()
+            again = await job.retry()
+            assert again.id != job.id
+            assert await again.cancel()
+            with pytest.raises(JobCancelled):
+                await again.result()
+            return [*found, job.status, *sorted(await client.job_types())[:1]]
+
+    assert asyncio.run(go()) == ["mine.tif", "new", "new", "cancelled", "cancelled", "mesmer"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+import pickle
 import subprocess
 import sys
 import threading
@@ -239,3 +240,5 @@ def test_every_error_of_the_client_is_told_by_its_module() -> None:
         assert issubclass(kind, KioskClientError)
         assert name in drawn
         assert kind.__doc__
+        again = pickle.loads(pickle.dumps(kind("a sentence.")))  # noqa: S301
+        assert (type(again), str(again)) == (kind, "a sentence.")
