@@ -191,7 +191,7 @@ def check_what_follows_from_it(reader: Reader) -> None:
     assert (name, routed) == ("bright", "bright")
     assert "bright" in queues
     assert "## bright: Bright nuclei" in table
-    assert "| `times` | `1.5` |" in table
+    assert "| `times` | number above 0 | `1.5` |" in table
 
 
 def join_stack(reader: Reader, up: Shell, start: list[str], scaling: str) -> None:
