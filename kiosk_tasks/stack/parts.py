@@ -88,7 +88,7 @@ class Plan:
     @property
     def work_nice(self) -> int:
         """How far the work on jobs steps back, so that the web service answers meanwhile."""
-        return 10 if self.web else 0
+        return 4 if self.web else 0
 
     @property
     def values(self) -> dict[str, str]:
