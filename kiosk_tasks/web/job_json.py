@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import parse_qsl, quote
 
 from fastapi import Request
 from pydantic import BaseModel
@@ -12,7 +12,7 @@ from kiosk_tasks.archive_jobs import ARCHIVE_END
 from kiosk_tasks.job import Source, Status
 from kiosk_tasks.ledger import Record
 from kiosk_tasks.web.errors import ErrorJson
-from kiosk_tasks.web.site import Site, base_url
+from kiosk_tasks.web.site import Site, base_url, own_link
 
 __all__ = ["ErrorJson", "JobJson", "JobsJson", "Units", "Urls", "job_json", "output_url"]
 
@@ -96,10 +96,8 @@ def output_url(record: Record, site: Site, request: Request) -> str | None:
     key = record.fields.get("output_file_name")
     if not key or record.status is not Status.DONE:
         return None
-    url = site.storage.url(key)
-    if urlsplit(url).scheme in ("http", "https"):
-        return url
-    return base_url(site, request) + site.signer.path(key)
+    own = own_link(site.storage, key)
+    return own or base_url(site, request) + site.signer.path(key)
 
 
 def _urls(record: Record) -> Urls:

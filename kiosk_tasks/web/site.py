@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from typing import Annotated
 
 from anyio import CapacityLimiter
 from fastapi import Depends, Request
 
+from kiosk_tasks.errors import StorageDenied, StorageUnavailable
 from kiosk_tasks.ledger import Ledger
 from kiosk_tasks.ports import Storage
 from kiosk_tasks.settings import Settings, host_of, is_loopback
 from kiosk_tasks.signed_links import Signer
 from kiosk_tasks.web.uploads import Uploads
 
-__all__ = ["Site", "SiteOf", "UserOf", "base_url"]
+__all__ = ["Site", "SiteOf", "UserOf", "base_url", "own_link"]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,19 @@ def base_url(site: Site, request: Request) -> str:
     if not public or (is_loopback(host_of(public)) and is_loopback(host_of(asked))):
         return asked
     return public
+
+
+def own_link(storage: Storage, key: str) -> str | None:
+    """Return the bucket's own link to an object, saved under its name; None if it has none.
+
+    That of a folder has none; nor has one whose credentials can read but not sign.
+    """
+    try:
+        url = storage.url(key, name=key.rpartition("/")[2])
+    except (StorageDenied, StorageUnavailable) as exc:
+        log.warning("no link of the bucket key=%s why=%s", key, exc)
+        return None
+    return url if url.startswith(("https://", "http://")) else None
 
 
 async def _site(request: Request) -> Site:

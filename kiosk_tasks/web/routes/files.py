@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from fastapi import APIRouter
-from fastapi.responses import FileResponse, RedirectResponse, Response
+from fastapi.responses import FileResponse, RedirectResponse, Response, StreamingResponse
 
 from kiosk_tasks.errors import MissingObject
 from kiosk_tasks.web.errors import LinkExpired
 from kiosk_tasks.web.media_types import media_type
-from kiosk_tasks.web.site import SiteOf
+from kiosk_tasks.web.site import SiteOf, own_link
 
 __all__ = ["router"]
 
@@ -36,8 +36,16 @@ def file(key: str, site: SiteOf, expires: int = 0, signature: str = "") -> Respo
         )
     if not site.storage.exists(key):
         raise MissingObject(f"the bucket has no object {key!r}.")
-    url = urlsplit(site.storage.url(key))
-    if url.scheme != "file":
-        return RedirectResponse(url.geturl(), 302)
-    path = Path(unquote(url.path))
-    return FileResponse(path, filename=path.name, media_type=media_type(path.name))
+    own = own_link(site.storage, key)
+    if own is not None:
+        return RedirectResponse(own, 302)
+    name = key.rpartition("/")[2]
+    kind = media_type(name)
+    if site.settings.bucket_url.startswith("file:"):
+        path = Path(unquote(urlsplit(site.storage.url(key)).path))
+        return FileResponse(path, filename=name, media_type=kind)
+    headers = {
+        "Content-Disposition": f"attachment; filename*=utf-8''{quote(name, safe='')}",
+        "Content-Length": str(site.storage.size(key)),
+    }
+    return StreamingResponse(site.storage.open(key), headers=headers, media_type=kind)

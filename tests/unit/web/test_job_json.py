@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from fastapi import Request
 
+from kiosk_tasks.errors import StorageDenied
 from kiosk_tasks.job import new_job
 from kiosk_tasks.jobs import find
 from kiosk_tasks.ledger import Record
@@ -30,7 +31,7 @@ def shown(
 ) -> JobJson:
     given = {"input_file_name": "uploads/1/a.tif", "original_name": "a.tif", "mpp": "0.5"}
     job = new_job(find(type_name), given, job_id="1")
-    storage: Any = SimpleNamespace(url=lambda _: url)
+    storage: Any = SimpleNamespace(url=lambda _key, *, name: answer(url, name))
     site = Site(
         settings=Settings.load(),
         storage=storage,
@@ -49,6 +50,20 @@ def shown(
     }
     record = Record("1", {**new_fields(job, mirror=""), **more})
     return job_json(record, site, Request(scope))
+
+
+def answer(url: str, name: str) -> str:
+    """Return what a bucket says of the result."""
+    assert name == "größe.zip"
+    if not url:
+        raise StorageDenied("these credentials cannot sign.")
+    return url
+
+
+def test_a_bucket_that_cannot_sign_is_read_through_the_service() -> None:
+    link = shown(status="done", output_file_name=RESULT, url="").output_url
+    assert link is not None
+    assert link.startswith("http://127.0.0.1:8000/files/")
 
 
 def test_a_new_job_has_nothing_yet() -> None:
