@@ -29,8 +29,8 @@ from kiosk_tasks.wiring import adapters
 from tests.http_faults import Answer, Cut, CutAnswer, Fault, FaultyProxy, Hold, LoseAnswer, Request
 from tests.s3_server import bucket_url, s3_server
 
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
-"""The SDK leaves answers unread that break off; their sockets close when they are freed."""
+leaves_answers_unread = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+"""The SDK does so with those that break off; their sockets close when they are freed."""
 
 PART = 5 * 2**20
 LARGE = bytes(range(256)) * (2 * PART // 256) + b"end"
@@ -266,6 +266,7 @@ def test_conflict_of_two_writers_is_settled_by_asking_again(
     assert bucket.remove_partials(-60) == 0
 
 
+@leaves_answers_unread
 def test_download_that_breaks(make: Make, proxy: FaultyProxy, tmp_path: Path) -> None:
     bucket = make()
     bucket.put("key", LARGE)
@@ -292,6 +293,7 @@ def test_streamed_write_is_ended_again_after_a_conflict(make: Make, proxy: Fault
     assert bucket.remove_partials(-60) == 0
 
 
+@leaves_answers_unread
 def test_piece_that_breaks_off_is_fetched_again(make: Make, proxy: FaultyProxy) -> None:
     bucket = make()
     bucket.put("key", LARGE)
