@@ -351,10 +351,21 @@ def test_the_clients_own_expiry_stands(bridge: Bridge, client: Client, frontend:
     drain(bridge)
     frontend.redis.expire(soon, 100)
     for key in (soon, never):
-        client.ledger.finish(job_id_of(key), Status.CANCELLED, {})
-        assert frontend.poll(key)["status"] == "cancelled"
+        client.ledger.finish(job_id_of(key), Status.DONE, {})
+        assert frontend.poll(key)["status"] == "done"
     assert 0 < int(frontend.redis.ttl(soon)) <= 100
     assert int(frontend.redis.ttl(never)) > 100
+
+
+def test_cancelled_job_has_failed_for_a_frontend_that_knows_no_other_word(
+    bridge: Bridge, client: Client, frontend: Frontend
+) -> None:
+    key = frontend.submit()
+    bridge.take()
+    client.ledger.finish(job_id_of(key), Status.CANCELLED, {"reason": "it was cancelled."})
+    told = frontend.poll(key)
+    assert (told["status"], told["reason"]) == ("failed", "it was cancelled.")
+    assert client.record(job_id_of(key)).status is Status.CANCELLED
 
 
 def paced(client: Client, name: str, **pace: float) -> Bridge:

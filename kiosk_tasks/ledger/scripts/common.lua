@@ -14,11 +14,15 @@ local function ended(status)
 end
 
 -- Write fields into the hash that an older client polls, if there is one still: the client lets it
--- expire, and it must not come back in pieces.
+-- expire, and it must not come back in pieces. Of the words for a job's end it knows `done` and
+-- `failed`, and waits on at any other.
 local function mirror_fields(key, fields)
   local mirror = redis.call('HGET', key, 'mirror')
   if mirror and redis.call('HEXISTS', mirror, 'status') == 1 then
     redis.call('HSET', mirror, unpack(fields))
+    if redis.call('HGET', mirror, 'status') == 'cancelled' then
+      redis.call('HSET', mirror, 'status', 'failed')
+    end
   end
 end
 
