@@ -1,4 +1,4 @@
-"""Links into a local bucket that a browser can follow without a token, until they expire."""
+"""Links into the bucket, by way of the web service: they need no token, until they expire."""
 
 from __future__ import annotations
 
@@ -23,6 +23,15 @@ class Signer:
         expires = int(time.time()) + self._seconds
         query = urlencode({"expires": expires, "signature": self._signature(key, expires)})
         return f"/files/{quote(key)}?{query}"
+
+    def plain_path(self, key: str) -> str:
+        """Return the same without a query: it ends in the object's name, and is short.
+
+        The old Python client names its copy after all that follows the last slash. A link with a
+        query, above all one that a cloud bucket signs, is too long a name for a file.
+        """
+        expires = int(time.time()) + self._seconds
+        return f"/api/files/{expires}/{self._signature(key, expires)}/{quote(key)}"
 
     def allows(self, key: str, expires: int, signature: str) -> bool:
         """Tell whether a link was signed here and has not expired."""

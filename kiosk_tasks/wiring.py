@@ -17,7 +17,7 @@ from kiosk_tasks.ports import ModelServer, Reporter, Storage
 from kiosk_tasks.redis_clients import redis_client
 from kiosk_tasks.serving.client import TensorFlowServing
 from kiosk_tasks.serving.deployed import deployed
-from kiosk_tasks.settings import Settings
+from kiosk_tasks.settings import Settings, host_of, is_loopback
 from kiosk_tasks.signed_links import Signer
 from kiosk_tasks.storage import from_url
 from kiosk_tasks.workspace import Workspace
@@ -92,12 +92,17 @@ def make_context(job: Job, report: Reporter, *, given: Adapters | None = None) -
 
 
 def _link(settings: Settings) -> Callable[[str], str] | None:
-    """Return what makes links of the web service, where workers know what they look like."""
-    secret = settings.link_secret.get_secret_value()
-    if not (settings.public_url and secret and settings.bucket_url.startswith("file:")):
+    """Return what makes links of the web service, where workers know what they look like.
+
+    A cloud bucket's own link is better than one that only works on the web service's machine.
+    """
+    secret, public_url = settings.link_secret.get_secret_value(), settings.public_url
+    if not (public_url and secret):
+        return None
+    if is_loopback(host_of(public_url)) and not settings.bucket_url.startswith("file:"):
         return None
     signer = Signer(secret, seconds=settings.link_seconds)
-    return lambda key: settings.public_url + signer.path(key)
+    return lambda key: public_url + signer.plain_path(key)
 
 
 def _make(settings: Settings) -> Adapters:

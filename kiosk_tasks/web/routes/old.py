@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
-from urllib.parse import parse_qs, quote, urlsplit
 from uuid import uuid4
 
 from anyio import to_thread
@@ -208,11 +207,4 @@ def _result_link(record: Record, site: Site, request: Request) -> str | None:
 
 
 def _link(key: str, site: Site, request: Request) -> str:
-    """Return a URL at which an object can be fetched for a while.
-
-    The Python client names its copy after all that follows the last slash: a link with a query,
-    as a bucket signs them, would be too long a name for a file.
-    """
-    query = parse_qs(urlsplit(site.signer.path(key)).query)
-    base = base_url(site, request)
-    return f"{base}/api/files/{query['expires'][0]}/{query['signature'][0]}/{quote(key)}"
+    return base_url(site, request) + site.signer.plain_path(key)
