@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -375,3 +379,33 @@ def test_it_stops_in_order_while_a_file_arrives(
     connection.close()
     assert web.objects() == []
     assert "Traceback" not in web.log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--address", "0.0.0.0", "--port", "0"], "KIOSK_API_TOKENS=user:token"),  # noqa: S104
+        (["--port", "TAKEN"], "cannot be listened on"),
+        (["--address", "192.0.2.1", "--port", "0"], "KIOSK_API_TOKENS"),
+    ],
+    ids=["open", "taken", "elsewhere"],
+)
+def test_it_does_not_start_where_it_should_not(
+    arguments: list[str], says: str, tmp_path: Path
+) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        taken = str(other.getsockname()[1])
+        done = subprocess.run(
+            [sys.executable, "-m", "kiosk_tasks", "web"]
+            + [taken if word == "TAKEN" else word for word in arguments],
+            env={**os.environ, "KIOSK_HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 3
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
