@@ -19,6 +19,7 @@ from kiosk_tasks.client.errors import (
     KioskClientError,
     NotFound,
     Refused,
+    ServerUnavailable,
     TooManyJobs,
 )
 from kiosk_tasks.client.images import as_upload, each
@@ -30,6 +31,8 @@ __all__ = ["Batch", "Mapped"]
 _JOURNAL = ".kiosk-map.jsonl"
 _LOOK_S = 0.5
 _BUSY_S = 5.0
+_MOST_BUSY = 1000
+"""So often in a row a server may have no room; with the pauses that is an hour and more."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,7 @@ class Batch:
         self._ready: deque[Mapped] = deque()
         self._back: deque[_Item] = deque()
         self._most = 16
+        self._busy, self._full = 0, False
         out.mkdir(parents=True, exist_ok=True)
         self._journal = _Journal(out / _JOURNAL)
 
@@ -89,16 +93,16 @@ class Batch:
             yield from self._fill()
             if self._ready:
                 return self._ready.popleft()
-            if not self._open:
+            if not self._open and not self._left and not self._back:
                 return None
             state = yield from self._ended()
-            if state is None:
+            if state is not None:
+                return (yield from self._finish(state))
+            if self._open:
                 yield Pause(_LOOK_S)
-                continue
-            return (yield from self._finish(state))
 
     def _fill(self) -> Plan[None]:
-        while (self._left or self._back) and len(self._open) < self._most and not self._ready:
+        while self._has_room() and not self._ready:
             item = self._back.popleft() if self._back else self._prepared(self._left.popleft())
             if item is None:
                 return
@@ -107,6 +111,10 @@ class Batch:
                 self._ready.append(Mapped(item.upload.name, there, there=True))
             elif not (yield from self._submit(item)):
                 return
+
+    def _has_room(self) -> bool:
+        waiting = bool(self._left or self._back)
+        return waiting and not self._full and len(self._open) < self._most
 
     def _prepared(self, image: Any) -> _Item | None:
         """Return what to send for an image; None, and a failure to tell, for what cannot be."""
@@ -132,15 +140,20 @@ class Batch:
             if state.ended and not state.done:  # of an earlier run: its failure is no answer
                 key = self._journal.key(item.mark, anew=True)
                 state = yield from self._calls.submit(self._type, item.upload, item.params, key=key)
-        except TooManyJobs:
+        except (TooManyJobs, ServerUnavailable) as exc:
+            self._busy += not self._open
+            if exc.status is None or self._busy > _MOST_BUSY:
+                raise
             self._back.appendleft(item)
-            if not self._open:
+            self._full = bool(self._open)  # then there is room when one of ours has ended
+            if not self._full:
                 yield Pause(_BUSY_S)
             return False
         except Refused as exc:
             self._ready.append(Mapped(item.upload.name, reason=str(exc)))
             return True
         self._open[state.id] = item
+        self._busy = 0
         return True
 
     def _ended(self) -> Plan[State | None]:
@@ -156,7 +169,7 @@ class Batch:
         return None
 
     def _finish(self, state: State) -> Plan[Mapped]:
-        item = self._open.pop(state.id)
+        item, self._full = self._open.pop(state.id), False
         name = item.upload.name
         if not state.done:
             reason = state.reason or f"job {state.id} was {state.status}."

@@ -13,7 +13,7 @@ import pytest
 from kiosk_tasks.client.batches import Batch, Mapped
 from kiosk_tasks.client.calls import Calls
 from kiosk_tasks.client.effects import Listen, NetworkDown, Pause, Send
-from kiosk_tasks.client.errors import CannotSend, ServerUnavailable
+from kiosk_tasks.client.errors import CannotSend, ServerUnavailable, TooManyJobs
 from kiosk_tasks.client.wire import Reply, Upload
 from tests.unit.client.network import reply
 
@@ -23,11 +23,13 @@ CALLS = Calls("http://kiosk.test", retries=0)
 class Server:
     """A Kiosk that ends a job at the second look, and admits so many at a time."""
 
-    def __init__(self, *, admits: int = 99) -> None:
+    def __init__(self, *, admits: int = 99, refusal: int = 429) -> None:
         self.admits = admits
+        self.refusal = refusal
         self.jobs: dict[str, dict[str, Any]] = {}
         self.by_key: dict[str, str] = {}
         self.sent = 0
+        self.refused = 0
         self.most_open = 0
         self.dies_after = 10**9
 
@@ -53,7 +55,8 @@ class Server:
             return reply(200, self.jobs[self.by_key[key]])
         still_open = sum(not job["ended"] for job in self.jobs.values())
         if still_open >= self.admits:
-            return reply(429, {"message": "too many."})
+            self.refused += 1
+            return reply(self.refusal, {"message": "too many."})
         self.sent += 1
         if self.sent > self.dies_after:
             raise KeyboardInterrupt
@@ -138,12 +141,16 @@ def test_a_batch_that_was_killed_takes_its_jobs_up_again(images: Path, tmp_path:
     assert len(server.jobs) == 7  # none twice
 
 
-def test_a_server_that_allows_fewer_is_not_pressed(images: Path, tmp_path: Path) -> None:
-    server = Server(admits=2)
+@pytest.mark.parametrize("refusal", [429, 503])
+def test_a_server_that_allows_fewer_is_not_pressed(
+    images: Path, tmp_path: Path, refusal: int
+) -> None:
+    server = Server(admits=2, refusal=refusal)
     found = server.map(images, tmp_path / "out", open_jobs=5)
     assert len(found) == 7
     assert not any(one.reason for one in found)
     assert server.most_open == 2
+    assert server.refused <= 7  # it is asked again when a job has ended, not all the time
 
 
 def test_images_of_one_name_do_not_overwrite_each_other(tmp_path: Path) -> None:
@@ -170,3 +177,11 @@ def test_a_server_that_is_gone_ends_the_batch(images: Path, tmp_path: Path) -> N
     assert isinstance(next(batch), Send)
     with pytest.raises(ServerUnavailable):
         batch.throw(NetworkDown("refused", sent=False))
+
+
+def test_a_server_that_never_has_room_is_given_up(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kiosk_tasks.client.batches._MOST_BUSY", 3)
+    with pytest.raises(TooManyJobs):
+        Server(admits=0).map(images, tmp_path / "out")
