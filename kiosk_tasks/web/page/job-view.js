@@ -1,9 +1,9 @@
 // One job: how far it is, or what was found, with the files and the commands to do it again.
 
+import { actionsOf } from "./actions.js";
 import { Refused, ask, sentence } from "./api.js";
 import { commandsOf } from "./commands.js";
 import { announce, button, h, icon, setText } from "./dom.js";
-import { actionsOf } from "./job-list.js";
 import { jobs } from "./live.js";
 import { Viewer } from "./viewer.js";
 import {

@@ -1,6 +1,8 @@
 // The image of a finished job with what was found drawn over it: zoom, pan, play, point at a cell.
 
 import { ask } from "./api.js";
+import { Camera } from "./camera.js";
+import { partWords, segments, slider, toggle, zoomButtons } from "./controls.js";
 import { brightened, drawSpots, drawTrails, fetchBitmap, fetchLabels } from "./drawing.js";
 import { button, h, icon, setText } from "./dom.js";
 import { count, figure } from "./words.js";
@@ -8,7 +10,6 @@ import { count, figure } from "./words.js";
 const KEPT = 80; // frames in memory
 const FRAMES_PER_S = 6;
 const TRAIL = 12;
-const CLOSEST = 24; // canvas pixels per image pixel
 const MODES = [["fill", "Filled"], ["outlines", "Outlines"], ["off", "Off"]];
 
 /** A canvas and its controls. Call `stop` when it leaves the page. */
@@ -24,10 +25,6 @@ export class Viewer {
   #gamma = 1;
 
   #picture = null;
-
-  #zoom = 0;
-
-  #centre = [0, 0];
 
   #pictures = new Map();
 
@@ -49,8 +46,6 @@ export class Viewer {
 
   #showSpots = true;
 
-  #pointers = new Map();
-
   #due = 0;
 
   constructor(view, name) {
@@ -63,17 +58,21 @@ export class Viewer {
       "aria-label": `${name}, ${view.width} × ${view.height} pixels`,
       "aria-describedby": "viewer-help",
     });
+    this.camera = new Camera(this.canvas, {
+      width: view.width,
+      height: view.height,
+      onmove: () => this.#drawSoon(),
+      onpoint: (x, y) => this.#point(x, y),
+    });
     this.readout = h("p", { class: "readout" }, this.#size());
     this.legend = h("span", { class: "spot-legend", hidden: true },
       h("i", { class: "spot-in" }), "in a cell", h("i", { class: "spot-out" }), "in none");
     this.message = h("p", { class: "viewer-message", role: "status" }, "Loading the image…");
     const help = "Zoom: wheel, + and −. Move: drag, arrow keys. 0 shows all.";
-    const stage = h("div", { class: "stage" }, this.canvas, this.message, this.#zoomButtons());
+    const stage = h("div", { class: "stage" }, this.canvas, this.message, zoomButtons(this.camera));
     this.canvas.style.aspectRatio = `${view.width} / ${view.height}`;
     const foot = h("div", { class: "viewer-foot" }, this.readout, h("p", { class: "help", id: "viewer-help" }, help));
     this.element.append(this.#controls(), stage, this.#player(), foot);
-    this.#centre = [view.width / 2, view.height / 2];
-    this.#listen();
     this.#resized = new ResizeObserver(() => this.#resize());
     this.#resized.observe(stage);
     this.ready = this.#load();
@@ -188,20 +187,6 @@ export class Viewer {
     return row;
   }
 
-  #zoomButtons() {
-    const make = (name, words, act) => h("button", {
-      type: "button",
-      class: "icon-button",
-      "aria-label": words,
-      title: words,
-      onclick: act,
-    }, icon(name));
-    return h("div", { class: "zoom", role: "group", "aria-label": "Zoom" },
-      make("add", "Zoom in", () => this.#zoomBy(1.5)),
-      make("minus", "Zoom out", () => this.#zoomBy(1 / 1.5)),
-      make("fit", "Show all", () => this.#fit()));
-  }
-
   #player() {
     if (this.view.frames < 2) return "";
     const last = String(this.view.frames - 1);
@@ -241,113 +226,10 @@ export class Viewer {
     this.play.replaceChildren(icon("play"), h("span", {}, "Play"));
   }
 
-  /* Zoom and pan. */
-
-  #listen() {
-    const { canvas } = this;
-    canvas.addEventListener("wheel", (event) => this.#wheel(event), { passive: false });
-    canvas.addEventListener("keydown", (event) => this.#key(event));
-    canvas.addEventListener("pointerdown", (event) => {
-      canvas.setPointerCapture(event.pointerId);
-      this.#pointers.set(event.pointerId, [event.offsetX, event.offsetY]);
-    });
-    canvas.addEventListener("pointermove", (event) => this.#moved(event));
-    for (const end of ["pointerup", "pointercancel"]) {
-      canvas.addEventListener(end, (event) => this.#pointers.delete(event.pointerId));
-    }
-    canvas.addEventListener("pointerleave", () => this.#point(-1, -1));
-    canvas.addEventListener("dblclick", (event) => this.#zoomBy(2, [event.offsetX, event.offsetY]));
-  }
-
-  #wheel(event) {
-    const zoomed = this.#scale() > this.#fitting() * 1.01;
-    if (event.deltaY > 0 && !zoomed) return; // nothing further out: the page scrolls
-    event.preventDefault();
-    const factor = Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.0018));
-    this.#zoomBy(factor, [event.offsetX, event.offsetY]);
-  }
-
-  #key(event) {
-    const step = 60 / this.#scale();
-    const moves = {
-      ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step],
-    };
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (moves[event.key]) this.#pan(...moves[event.key]);
-    else if (event.key === "+" || event.key === "=") this.#zoomBy(1.5);
-    else if (event.key === "-") this.#zoomBy(1 / 1.5);
-    else if (event.key === "0") this.#fit();
-    else return;
-    event.preventDefault();
-  }
-
-  #moved(event) {
-    const before = this.#pointers.get(event.pointerId);
-    const now = [event.offsetX, event.offsetY];
-    if (!before) {
-      this.#point(...now);
-      return;
-    }
-    const other = [...this.#pointers].find(([id]) => id !== event.pointerId)?.[1];
-    this.#pointers.set(event.pointerId, now);
-    if (other) {
-      const apart = ([x, y]) => Math.hypot(x - other[0], y - other[1]);
-      this.#zoomBy(apart(now) / Math.max(1, apart(before)), other);
-    } else {
-      this.#pan((before[0] - now[0]) / this.#scale(), (before[1] - now[1]) / this.#scale());
-    }
-  }
-
-  /** Return CSS pixels per image pixel at which all is seen. */
-  #fitting() {
-    const { clientWidth, clientHeight } = this.canvas;
-    return Math.min(clientWidth / this.view.width, clientHeight / this.view.height) || 1;
-  }
-
-  #scale() {
-    return this.#zoom || this.#fitting();
-  }
-
-  #fit() {
-    this.#zoom = 0;
-    this.#centre = [this.view.width / 2, this.view.height / 2];
-    this.#drawSoon();
-  }
-
-  #zoomBy(factor, place = null) {
-    const { clientWidth, clientHeight } = this.canvas;
-    const [x, y] = place ?? [clientWidth / 2, clientHeight / 2];
-    const before = this.#scale();
-    const zoom = Math.min(Math.max(before * factor, this.#fitting()), Math.max(CLOSEST, before));
-    if (zoom <= this.#fitting() * 1.001) {
-      this.#fit();
-      return;
-    }
-    const shift = (at, length) => (at - length / 2) * (1 / before - 1 / zoom);
-    this.#zoom = zoom;
-    this.#pan(shift(x, clientWidth), shift(y, clientHeight));
-  }
-
-  #pan(x, y) {
-    const within = (value, most) => Math.min(most, Math.max(0, value));
-    const [cx, cy] = this.#centre;
-    this.#centre = [within(cx + x, this.view.width), within(cy + y, this.view.height)];
-    if (!this.#zoom) this.#centre = [this.view.width / 2, this.view.height / 2];
-    this.#drawSoon();
-  }
-
-  /** Return the image position, (x, y), under a place on the canvas. */
-  #under(x, y) {
-    const { clientWidth, clientHeight } = this.canvas;
-    const scale = this.#scale();
-    const [cx, cy] = this.#centre;
-    return [cx + (x - clientWidth / 2) / scale, cy + (y - clientHeight / 2) / scale];
-  }
-
   /* What is pointed at. */
 
   #point(px, py) {
-    const [x, y] = this.#under(px, py);
+    const [x, y] = this.camera.under(px, py);
     const inside = px >= 0 && x >= 0 && y >= 0 && x < this.view.width && y < this.view.height;
     const s = this.view.scale || 1;
     const id = inside && this.#shown?.labels ? this.#shown.labels.at(x * s, y * s) : 0;
@@ -408,8 +290,8 @@ export class Viewer {
     context.clearRect(0, 0, width, height);
     if (!this.#shown) return;
     const ratio = window.devicePixelRatio || 1;
-    const scale = this.#scale() * ratio;
-    const [cx, cy] = this.#centre;
+    const scale = this.camera.scale() * ratio;
+    const [cx, cy] = this.camera.centre;
     const left = width / 2 - cx * scale;
     const top = height / 2 - cy * scale;
     const area = [left, top, this.view.width * scale, this.view.height * scale];
@@ -418,12 +300,12 @@ export class Viewer {
     context.drawImage(this.#picture, ...area);
     this.#drawLabels(context, area);
     const at = (y, x) => [left + (x + 0.5) * scale, top + (y + 0.5) * scale];
-    const size = ratio * Math.min(3, Math.max(1, Math.sqrt(this.#scale())));
+    const size = ratio * Math.min(3, Math.max(1, Math.sqrt(this.camera.scale())));
     if (this.#tracks && this.#showTracks) {
       drawTrails(context, this.#tracks.tracks, this.#frame, { at, length: TRAIL, size });
     }
     if (this.#spots && this.#showSpots) drawSpots(context, this.#spots, { at, size, width, height });
-    this.canvas.style.touchAction = this.#zoom ? "none" : "pan-y";
+    this.canvas.style.touchAction = this.camera.near ? "none" : "pan-y";
     this.canvas.dataset.drawn = "yes";
   }
 
@@ -446,38 +328,4 @@ export class Viewer {
     context.stroke(this.#edge);
     context.restore();
   }
-}
-
-function partWords(name) {
-  const words = name.replace("-", " ");
-  return words ? words.charAt(0).toUpperCase() + words.slice(1) : "Cells";
-}
-
-let groups = 0;
-
-/** Make a choice of one in a few. */
-function segments(title, options, chosen, onchange) {
-  groups += 1;
-  const name = `segments-${groups}`;
-  const inputs = options.map(([value, words]) => h("label", { class: "segment" },
-    h("input", {
-      type: "radio", name, value, checked: value === chosen, onchange: () => onchange(value),
-    }),
-    h("span", {}, words)));
-  const legend = h("span", { class: "legend", id: name }, title);
-  const group = h("div", { class: "segments", role: "radiogroup", "aria-labelledby": name }, ...inputs);
-  return h("div", { class: "control-group" }, legend, group);
-}
-
-function slider(words, min, max, value, oninput) {
-  const id = `slider-${words.toLowerCase()}`;
-  const input = h("input", { type: "range", min, max, value, id });
-  input.addEventListener("input", () => oninput(Number(input.value)));
-  return h("div", { class: "control-group" }, h("label", { for: id }, words), input);
-}
-
-function toggle(words, onchange) {
-  const input = h("input", { type: "checkbox", checked: true });
-  input.addEventListener("change", () => onchange(input.checked));
-  return h("label", { class: "control-group toggle" }, input, words);
 }
