@@ -19,7 +19,7 @@ from kiosk_tasks.stack.probes import all_of, broker_answers, file_exists, http_a
 from kiosk_tasks.stack.process import Part
 from kiosk_tasks.stack.sockets import HOST, Reservation
 from kiosk_tasks.stack.valkey import valkey_binary, valkey_config
-from kiosk_tasks.stack.web import WebPlan, web_argv, web_ready, web_values
+from kiosk_tasks.stack.web import WEB_ONLY, WebPlan, web_argv, web_only, web_ready, web_values
 
 __all__ = [
     "BROKER",
@@ -114,7 +114,8 @@ class Plan:
     def env(self) -> dict[str, str]:
         """The environment of a part, but for what it alone is told."""
         mine = {"KIOSK_HOME": str(self.home), "PYTHONUNBUFFERED": "1"}
-        return {**self.environ, **mine, **self.values}
+        others = {name: v for name, v in self.environ.items() if name not in WEB_ONLY}
+        return {**others, **mine, **self.values}
 
     def log(self, name: str) -> Path:
         """The log of a part."""
@@ -230,7 +231,7 @@ def web_part(plan: Plan, web: WebPlan) -> Part:
     return Part(
         name=WEB,
         argv=web_argv(web),
-        env=plan.env,
+        env={**plan.env, **web_only(plan.environ)},
         log_path=plan.log(WEB),
         ready=web_ready(web),
         needs=frozenset({BROKER}),

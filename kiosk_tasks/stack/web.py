@@ -12,7 +12,20 @@ from kiosk_tasks.stack.flower import reachable
 from kiosk_tasks.stack.probes import Probe, http_answers
 from kiosk_tasks.stack.sockets import HOST, Reservation
 
-__all__ = ["WebPlan", "check_web", "web_argv", "web_ready", "web_url", "web_values"]
+__all__ = [
+    "WEB_ONLY",
+    "WebPlan",
+    "check_web",
+    "web_argv",
+    "web_only",
+    "web_ready",
+    "web_url",
+    "web_values",
+]
+
+
+WEB_ONLY = ("KIOSK_API_TOKENS",)
+"""No other part need know the users' tokens: workers run job types of all sorts."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +57,11 @@ def web_argv(web: WebPlan) -> tuple[str, ...]:
     """Return the command line."""
     kiosk = (sys.executable, "-m", "kiosk_tasks")
     return (*kiosk, "web", "--address", web.address, "--port", str(web.port.port))
+
+
+def web_only(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what only the web service is told."""
+    return {name: environ[name] for name in WEB_ONLY if name in environ}
 
 
 def web_url(address: str, port: int) -> str:

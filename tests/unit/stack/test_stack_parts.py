@@ -17,6 +17,7 @@ from kiosk_tasks.stack import MissingBroker, MissingFolder, Stack
 from kiosk_tasks.stack.parts import Plan, broker_part, parts_of
 from kiosk_tasks.stack.probes import all_of, broker_answers, http_answers, port_answers
 from kiosk_tasks.stack.sockets import HOST, Reservation
+from kiosk_tasks.stack.web import WebPlan
 
 MORE = {"FLOWER_PORT": "1", "KIOSK_LINKS": "stage"}
 
@@ -96,6 +97,15 @@ def test_flower_can_be_left_out(plan: Plan) -> None:
     plain = replace(plan, flower=None)
     assert "flower" not in [part.name for part in parts_of(plain)]
     assert "KIOSK_FLOWER_URL" not in plain.values
+
+
+def test_only_the_web_service_knows_the_tokens(plan: Plan) -> None:
+    environ = {**plan.environ, "KIOSK_API_TOKENS": "ann:token-of-ann"}
+    with closing(Reservation()) as port:
+        parts = parts_of(replace(plan, environ=environ, web=WebPlan(port)))
+    told = [part.name for part in parts if "ann:token-of-ann" in part.env.values()]
+    assert told == ["web"]
+    assert "token-of-ann" not in repr(parts)
 
 
 def test_missing_broker_says_how_to_install_it(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
