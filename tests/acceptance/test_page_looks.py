@@ -115,6 +115,18 @@ def test_parts_outlines_cells_and_frames(
         assert len(set(shown)) == len(shown)
         page.locator(".segment", has_text="Filled").click()
         pointed(page)
+        whole = seen(page)
+        page.mouse.wheel(0, -600)
+        near = seen(page, unlike=whole)
+        page.mouse.down()
+        page.mouse.move(500, 500, steps=3)
+        page.mouse.up()
+        seen(page, unlike=near)
+        page.get_by_role("button", name="Show all").click()
+        page.mouse.move(0, 0)  # no cell is marked then
+        page.wait_for_function(
+            "() => document.querySelector('canvas').style.touchAction === 'pan-y'"
+        )
 
         page.goto(f"{kiosk.url}/#/jobs/{jobs['track']}")
         before = seen(page)
