@@ -8,10 +8,13 @@ from kiosk_tasks.errors import InvalidKey, InvalidParameter
 from kiosk_tasks.ports import Storage
 from kiosk_tasks.storage.part_files import is_part_file
 
-__all__ = ["check_key", "check_prefix", "from_url"]
+__all__ = ["check_key", "check_prefix", "from_url", "full_name"]
 
 _LONGEST_PART = 200
 """Bytes between two slashes: file systems take 255, and part files have longer names."""
+
+_LONGEST_NAME = 1024
+"""Bytes that S3 and Google take; no bucket takes more, so that a key is one in all of them."""
 
 _NO_LETTERS = ("Cc", "Cs")
 """Control characters and halves of characters: S3 lists are XML, and have no way to write them."""
@@ -51,11 +54,25 @@ def check_key(key: str) -> str:
     """
     if not key or not _stays_inside(key.split("/")) or is_part_file(key.rpartition("/")[2]):
         raise InvalidKey(
-            f"{key!r} is not a key in the bucket; use a relative path without '..', "
-            f"for example uploads/image.tif, with at most {_LONGEST_PART} bytes between slashes "
-            f"and no control characters."
+            f"{key[:_LONGEST_PART]!r} is not a key in the bucket; use a relative path without "
+            f"'..', for example uploads/image.tif, with at most {_LONGEST_PART} bytes between "
+            f"slashes and no control characters."
         )
-    return key
+    return full_name("", key)
+
+
+def full_name(prefix: str, key: str) -> str:
+    """Return what a cloud calls the object; raises InvalidKey if that is too long for one.
+
+    prefix: the bucket's, with the slash at its end. key: one that `check_key` has let through.
+    """
+    name = prefix + key
+    if len(name.encode()) > _LONGEST_NAME:
+        raise InvalidKey(
+            f"{key[:80]!r}… is too long: a name in a bucket has at most {_LONGEST_NAME} bytes, "
+            f"with the bucket's prefix."
+        )
+    return name
 
 
 def check_prefix(prefix: str, *, whole_bucket: bool = True) -> str:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from google.cloud.storage import Client
 
-from kiosk_tasks.errors import InvalidKey, MissingObject
-from kiosk_tasks.storage import check_key, check_prefix
+from kiosk_tasks.errors import MissingObject, StorageUnavailable
+from kiosk_tasks.storage import check_key, check_prefix, full_name
 from kiosk_tasks.storage.gcs_client import Reach, make_client
 from kiosk_tasks.storage.gcs_errors import VENDOR_ERRORS, mapped_errors, no_bucket, status_of
 from kiosk_tasks.storage.gcs_links import Links, link
@@ -26,7 +26,6 @@ from kiosk_tasks.storage.streams import Body, attachment, in_parts
 
 __all__ = ["GCSStorage"]
 
-_LONGEST_NAME = 1024
 _DELETIONS_AT_ONCE = 8
 _PAGE = 1000
 
@@ -86,7 +85,7 @@ class GCSStorage:
             undo.callback(upload.abort)
             for part, last in in_parts(chunks, self.options.part_bytes):
                 # Only here: an error of the chunks' own is none of the bucket's.
-                with self._errors(key):
+                with self._writing(key):
                     upload.send(part, last=last)
             undo.pop_all()
 
@@ -159,12 +158,7 @@ class GCSStorage:
         return Reach(self._clients.get(self.options), self.bucket, self.options)
 
     def _name(self, key: str) -> str:
-        name = self._prefix + check_key(key)
-        if len(name.encode()) > _LONGEST_NAME:
-            raise InvalidKey(
-                f"{key[:80]!r}… is too long: Google takes {_LONGEST_NAME} bytes with the prefix."
-            )
-        return name
+        return full_name(self._prefix, check_key(key))
 
     @contextmanager
     def _errors(self, key: str) -> Iterator[None]:
@@ -174,6 +168,16 @@ class GCSStorage:
         except MissingObject:
             self._require_bucket()
             raise
+
+    @contextmanager
+    def _writing(self, key: str) -> Iterator[None]:
+        try:
+            with self._errors(key):
+                yield
+        except MissingObject as exc:  # the bucket is there; what is not is the upload in parts
+            raise StorageUnavailable(
+                f"the bucket {self.bucket!r} has forgotten the upload of {key!r}."
+            ) from exc
 
     def _require_bucket(self) -> None:
         """Raise StorageDenied if there is no bucket: the status does not say which is missing."""
@@ -199,7 +203,7 @@ class GCSStorage:
             return self._write(key, body, new=new)
 
     def _write(self, key: str, body: Body, *, new: bool) -> bool:
-        with self._errors(key):
+        with self._writing(key):
             writer = Writer(self._reach, self._name(key))
             return writer.write_new(body) if new else writer.write(body)
 

@@ -31,7 +31,7 @@ VENDOR_ERRORS = (
 )
 """Whatever the SDK may raise, but for errors of this machine's own disk."""
 
-_PASSING = (408, 412, 429)
+_PASSING = (408, 410, 412, 429)
 _RIGHT = re.compile(r"storage\.[A-Za-z.]+[A-Za-z]")
 
 

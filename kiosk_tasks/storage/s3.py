@@ -18,7 +18,7 @@ from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 
 from kiosk_tasks.errors import MissingObject
-from kiosk_tasks.storage import check_key, check_prefix
+from kiosk_tasks.storage import check_key, check_prefix, full_name
 from kiosk_tasks.storage.per_process import PerProcess
 from kiosk_tasks.storage.s3_client import make_client
 from kiosk_tasks.storage.s3_errors import code_of, mapped_errors, no_bucket, not_deleted
@@ -178,7 +178,7 @@ class S3Storage:
             )
 
     def _name(self, key: str) -> str:
-        return self._prefix + check_key(key)
+        return full_name(self._prefix, check_key(key))
 
     @contextmanager
     def _errors(self, key: str) -> Iterator[None]:

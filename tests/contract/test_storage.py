@@ -49,6 +49,7 @@ ESCAPES = [
     "a/undecodable \udc80",
     "a/line\n",
     "a/\x7f",
+    "/".join(["x" * 200] * 6),
 ]
 
 ODD = [

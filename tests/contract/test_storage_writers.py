@@ -194,8 +194,10 @@ def test_a_reader_sees_the_old_or_the_new_object(bucket: Storage, tmp_path: Path
 
     with ThreadPoolExecutor(1) as pool:
         reading = pool.submit(read)
-        bucket.upload("key", source)
-        uploaded.set()
+        try:
+            bucket.upload("key", source)
+        finally:
+            uploaded.set()
     assert reading.result() <= {b"\1", b"\2"}
     assert bucket.get("key") == source.read_bytes()
 

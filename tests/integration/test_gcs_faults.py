@@ -223,6 +223,23 @@ def test_upload_that_breaks_in_the_middle_leaves_nothing(
     assert bucket.get("key") == LARGE
 
 
+@pytest.mark.parametrize("status", [404, 410])
+def test_upload_that_google_has_forgotten_is_worth_another_try(
+    make: Make, proxy: FaultyProxy, status: int
+) -> None:
+    bucket = make(retry_s=0.05)
+    proxy.plan = lambda request: answer(status) if is_part(request) else None
+    calls: list[Callable[[], object]] = [
+        lambda: bucket.put("key", LARGE),
+        lambda: bucket.put_new("key", LARGE),
+        lambda: bucket.write("key", [LARGE]),
+    ]
+    for call in calls:
+        with pytest.raises(StorageUnavailable, match="key"):
+            call()
+    assert not bucket.exists("key")
+
+
 def test_upload_that_cannot_be_cancelled_is_not_ended_either(
     make: Make, proxy: FaultyProxy
 ) -> None:
