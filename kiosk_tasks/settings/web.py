@@ -65,7 +65,7 @@ class Web(BaseModel):
         SecretStr(""),
         validation_alias=names("LINK_SECRET"),
         description="Signs links to results in a local bucket; the same for workers and web "
-        "service; default: made at each start.",
+        "service; default: `kiosk up` makes one and keeps it, `kiosk web` makes one at each start.",
     )
     link_seconds: int = Field(
         86400,

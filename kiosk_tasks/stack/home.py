@@ -2,6 +2,7 @@
 
 <home>/stack.lock    held while a stack, or the guard that cleans up after it, is alive
 <home>/stack.env     where the parts are; only while the stack runs, readable by its owner only
+<home>/link.secret   signs links to results; made once, readable by its owner only
 <home>/valkey/       the broker's data: jobs survive a restart
 <home>/bucket/       inputs and outputs
 <home>/run/<start>/  logs and scratch of one start; the newest few are kept

@@ -17,7 +17,7 @@ from kiosk_tasks.stack.parts import PartsOf, Plan, parts_of
 from kiosk_tasks.stack.signals import OrderlyExit
 from kiosk_tasks.stack.sockets import HOST, Reservation
 from kiosk_tasks.stack.supervisor import OnEvent, Supervisor, ignore_events
-from kiosk_tasks.stack.web import WebPlan
+from kiosk_tasks.stack.web import WebPlan, link_secret
 
 __all__ = ["Stack"]
 
@@ -139,7 +139,7 @@ class Stack:
         web = None
         if self.web_port is not None:
             its_port = port(self.web_port, or_another=not self.web_port_fixed)
-            web = WebPlan(its_port, self.web_address, secrets.token_hex(32))
+            web = WebPlan(its_port, self.web_address, link_secret(self.home))
         return Plan(
             home=self.home,
             run=new_run_folder(self.home),

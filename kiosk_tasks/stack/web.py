@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 import sys
+import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from kiosk_tasks.settings import is_loopback
 from kiosk_tasks.stack.errors import OpenWeb
@@ -16,6 +21,7 @@ __all__ = [
     "WEB_ONLY",
     "WebPlan",
     "check_web",
+    "link_secret",
     "web_argv",
     "web_only",
     "web_ready",
@@ -26,13 +32,14 @@ __all__ = [
 
 WEB_ONLY = ("KIOSK_API_TOKENS",)
 """No other part need know the users' tokens: workers run job types of all sorts."""
+_SECRET_FILE = "link.secret"
 
 
 @dataclass(frozen=True)
 class WebPlan:
     """Where the web service listens.
 
-    secret: signs links to results, where the environment has none; made for this start.
+    secret: signs links to results, where the environment has none.
     """
 
     port: Reservation
@@ -51,6 +58,27 @@ def check_web(address: str, *, tokens: bool) -> None:
             "Set KIOSK_API_TOKENS=user:token, or leave KIOSK_WEB_ADDRESS at 127.0.0.1; "
             "KIOSK_WEB_OPEN=true if that is what you want."
         )
+
+
+def link_secret(home: Path) -> str:
+    """Return what links to results are signed with: made once, so that links outlive a restart.
+
+    It lies in `<home>/link.secret`, for its owner only. The lock of the home must be held.
+    """
+    path = home / _SECRET_FILE
+    with suppress(FileNotFoundError):
+        if secret := path.read_text("utf-8").strip():
+            return secret
+    secret = secrets.token_hex(32)
+    fd, name = tempfile.mkstemp(dir=home, prefix=f".{_SECRET_FILE}.")
+    try:
+        with os.fdopen(fd, "w", encoding="utf-8") as file:
+            file.write(f"{secret}\n")
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return secret
 
 
 def web_argv(web: WebPlan) -> tuple[str, ...]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from kiosk_tasks.stack import OpenWeb, PortTaken
 from kiosk_tasks.stack.sockets import HOST, Reservation
-from kiosk_tasks.stack.web import WebPlan, check_web, web_argv, web_values
+from kiosk_tasks.stack.web import WebPlan, check_web, link_secret, web_argv, web_values
 
 
 @pytest.fixture
@@ -60,6 +61,19 @@ def test_links_are_made_for_where_browsers_find_it() -> None:
         assert everywhere == {"KIOSK_URL": url, "KIOSK_LINK_SECRET": "s"}
         told = {"KIOSK_PUBLIC_URL": "https://k.org", "KIOSK_LINK_SECRET": "mine"}
         assert web_values(WebPlan(port, "::", "s"), told) == {"KIOSK_URL": url, **told}
+
+
+def test_links_outlive_a_restart(tmp_path: Path) -> None:
+    first = link_secret(tmp_path)
+    assert len(first) == 64
+    assert link_secret(tmp_path) == first
+    (file,) = tmp_path.iterdir()
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_an_empty_secret_signs_nothing(tmp_path: Path) -> None:
+    (tmp_path / "link.secret").write_text("\n")
+    assert len(link_secret(tmp_path)) == 64
 
 
 def test_neither_command_line_nor_text_shows_the_secret() -> None:
