@@ -55,7 +55,7 @@ TYPES = {
     **{"multiplex": "mesmer", "spots": "spot"},
 }
 CREATED_AT = "2020-01-01T00:00:00.000Z"
-LIMIT_S = 180.0
+LIMIT_S = 400.0
 
 
 @cache
@@ -89,7 +89,7 @@ def bridged(kiosk: Kiosk, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     log = tmp_path_factory.mktemp("bridge") / "log"
     command = [sys.executable, "-m", "kiosk_tasks", "bridge", "--name", "events"]
     with child(command, log=log, env=kiosk.env) as process:
-        wait_for(lambda: "ready" in log.read_text() or process.poll() is not None, limit_s=30)
+        wait_for(lambda: "ready" in log.read_text() or process.poll() is not None, limit_s=60)
         assert process.poll() is None, log.read_text()
         yield kiosk
 

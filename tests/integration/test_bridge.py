@@ -41,29 +41,29 @@ class RelayParams(ImageParams):
 
 
 def download(_, ctx):
-    time.sleep(0.1)
+    time.sleep(0.25)
     return f"{len(ctx.storage.get(ctx.job.source.input_file_name))} bytes "
 
 
 def preprocess(value, ctx):
-    time.sleep(0.1)
+    time.sleep(0.25)
     return value
 
 
 def predict(value, ctx):
     for step in range(4):
-        time.sleep(0.05)
+        time.sleep(0.1)
         ctx.report.progress(step + 1, 4)
     return value
 
 
 def postprocess(value, ctx):
-    time.sleep(0.1)
+    time.sleep(0.25)
     return value
 
 
 def upload(value, ctx):
-    time.sleep(0.1)
+    time.sleep(0.25)
     key = f"output/{ctx.job.id}/result"
     ctx.storage.put(key, f"{value}label={ctx.params.label} axes={ctx.params.axes}".encode())
     return {"output_file_name": key, "output_url": ctx.storage.url(key)}
@@ -155,7 +155,7 @@ def bridge_process(site: Site, name: str = "one") -> Iterator[Popen[bytes]]:
     with child(command, log=log, env=site.process_env(), cwd=site.folder) as process:
         wait_for(
             lambda: "ready" in log.read_text() or process.poll() is not None,
-            limit_s=30,
+            limit_s=60,
             what=f"bridge {name} is ready",
         )
         assert process.poll() is None, log.read_text()
@@ -199,7 +199,7 @@ def test_job_of_an_old_client_from_end_to_end(
                 seen.append(status)
             return Status(status).terminal
 
-        wait_for(ended, limit_s=30, what="the job has ended")
+        wait_for(ended, limit_s=60, what="the job has ended")
         hash_ = frontend.poll(key)
         assert hash_["status"] == "done", hash_.get("reason")
         assert seen == [status for status in STATUSES if status in seen]
