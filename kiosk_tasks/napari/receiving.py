@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,10 @@ LayerData = tuple[Any, dict[str, Any], str]
 """What napari's `Layer.create` takes: data, its keywords, and the kind of layer."""
 
 _SPOT_SIZE = 6.0
-_PLANES = "TZB"
+_FILE_ORDER = "TBZ"
+"""Of the axes that planes lie along, as the client writes them; results have it, too."""
+_COLUMNS = {"frame": "T", "batch": "B"}
+"""Of tables of spots."""
 
 
 def layers_of(result: Result, name: str, place: Place) -> list[LayerData]:
@@ -44,11 +48,16 @@ def layers_of(result: Result, name: str, place: Place) -> list[LayerData]:
 
 def _labels(image: NDArray[np.int32], name: str, place: Place) -> LayerData:
     """Give the label image the dimensions of the layer; its planes were one after the other."""
-    planes = _plane_shape(place)
-    if image.ndim == 2 or image.shape[0] != int(np.prod(planes)):
-        planes = image.shape[:-2]
+    axes = "".join(axis for axis in _FILE_ORDER if axis in place.axes)
+    planes = [place.shape[place.axes.index(axis)] for axis in axes]
+    if image.ndim == 2:
+        return _spread(image, {"name": name}, "labels", place, axes="YX")
+    if len(image) != prod(planes):
+        return _spread(image, {"name": name}, "labels", place, axes=f"{_time_of(place)}YX")
+    layer = "".join(axis for axis in place.axes if axis in axes)
     shaped = image.reshape(*planes, *image.shape[-2:])
-    return _spread(shaped, {"name": name}, "labels", place, dimensions=shaped.ndim)
+    shaped = shaped.transpose(*map(axes.index, layer), -2, -1)
+    return _spread(shaped, {"name": name}, "labels", place, axes=f"{layer}YX")
 
 
 def _tracks(result: Result, name: str, place: Place) -> LayerData:
@@ -60,16 +69,16 @@ def _tracks(result: Result, name: str, place: Place) -> LayerData:
         if child in known and known.issuperset(parents)
     }
     more = {"name": name, "graph": graph, "features": dict(tracks.features)}
-    (data, keywords, kind) = _spread(tracks.data[:, 1:], more, "tracks", place, dimensions=3)
+    axes = f"{_time_of(place)}YX"
+    data, keywords, kind = _spread(tracks.data[:, 1:], more, "tracks", place, axes=axes)
     return np.column_stack([tracks.data[:, :1], data]), keywords, kind
 
 
 def _points(result: Result, name: str, place: Place) -> LayerData:
-    spots = result.spots
-    if spots.shape[1] == 3:
-        index = np.unravel_index(spots[:, 0].astype(int), _plane_shape(place) or (1,))
-        spots = np.column_stack([*index, spots[:, 1:]]) if _plane_shape(place) else spots[:, 1:]
     table = result.table("_spots.csv")
+    along = next((axis for name, axis in _COLUMNS.items() if table and name in table[0]), "")
+    along = along if along in place.axes else ""
+    spots = result.spots if along else result.spots[:, -2:]
     features = {
         column: np.array([row[column] for row in table])
         for column in ("intensity", "signal_to_noise")
@@ -82,38 +91,36 @@ def _points(result: Result, name: str, place: Place) -> LayerData:
         "border_color": "yellow",
         "features": features,
     }
-    return _spread(spots, more, "points", place, dimensions=spots.shape[1])
+    return _spread(spots, more, "points", place, axes=f"{along}YX")
 
 
 def _spread(
-    data: NDArray[Any], more: dict[str, Any], kind: str, place: Place, *, dimensions: int
+    data: NDArray[Any], more: dict[str, Any], kind: str, place: Place, *, axes: str
 ) -> LayerData:
     """Put a layer where the image is.
 
-    What was found has no channels. Where the image's channels come first, napari does without; else
-    the layer gets an axis of length 1, drawn as wide as all channels, so that it is seen in each.
+    axes: of what was found, in the layer's order. Those of the image that it has not, such as
+    channels, napari does without where they come first; else the layer gets an axis of length 1,
+    drawn as wide as the image's whole axis, so that it is seen all along.
     """
-    axes = place.axes.replace("C", "")[-dimensions:]
-    at = place.axes.find("C")
-    keep = [place.axes.index(axis) for axis in axes]
-    scale, translate = [place.scale[n] for n in keep], [place.translate[n] for n in keep]
-    if at > 0 and dimensions > 2:
-        inside = at - (len(place.axes) - len(axes) - 1)
-        channels = place.shape[at]
-        scale.insert(inside, place.scale[at] * channels)
-        middle = place.translate[at] + place.scale[at] * (channels - 1) / 2
-        translate.insert(inside, middle)
-        if kind == "labels":
-            data = np.expand_dims(data, inside)
-        else:
-            data = np.insert(data, inside, 0.0, axis=1)
+    first = place.axes.index(axes[0])
+    scale, translate = list(place.scale[first:]), list(place.translate[first:])
+    for at, axis in enumerate(place.axes[first:]):
+        if axis not in axes:
+            length = place.shape[first + at]
+            translate[at] += scale[at] * (length - 1) / 2
+            scale[at] *= length
+            if kind == "labels":
+                data = np.expand_dims(data, at)
+            else:
+                data = np.insert(data, at, 0.0, axis=1)
     return data, {**more, "scale": scale, "translate": translate}, kind
 
 
-def _plane_shape(place: Place) -> tuple[int, ...]:
-    """Return how many planes there are along each axis but Y, X and C."""
-    axes = zip(place.axes, place.shape, strict=True)
-    return tuple(length for axis, length in axes if axis in _PLANES)
+def _time_of(place: Place) -> str:
+    """Return the axis of a movie's frames: T, else the longest of those that are no plane's."""
+    lengths = {a: n for a, n in zip(place.axes, place.shape, strict=True) if a in _FILE_ORDER}
+    return "T" if "T" in lengths else max(lengths, key=lambda axis: lengths[axis], default="")
 
 
 def _add_table(found: list[LayerData], result: Result) -> None:

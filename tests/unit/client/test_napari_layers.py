@@ -136,13 +136,38 @@ def test_tracks_know_only_mothers_that_are_there() -> None:
     np.testing.assert_array_equal(points, data)
 
 
-def test_spots_of_planes_are_placed_in_them() -> None:
-    spots = np.array([[0, 1.5, 2], [4, 3, 4.5]])
-    found = Found("x_spots.csv", spots=spots, spot_rows=[{"intensity": 1}, {"intensity": 2}])
-    ((data, keywords, kind),) = layers_of(found, "x", place("TZYX", (2, 3, 9, 8)))  # type: ignore[arg-type]
-    assert (kind, data.tolist()) == ("points", [[0, 0, 1.5, 2], [1, 1, 3, 4.5]])
+def test_planes_of_a_layer_that_has_depth_before_time_are_put_in_order() -> None:
+    image = np.arange(6, dtype=np.int32)[:, None, None] * np.ones((1, 9, 8), np.int32)
+    found = Found("x_batch_0_labels.ome.tif", parts={"": image})  # T Z in the file
+    ((data, _, _),) = layers_of(found, "x", place("ZTYX", (3, 2, 9, 8)))  # type: ignore[arg-type]
+    assert data[:, :, 0, 0].tolist() == [[0, 3], [1, 4], [2, 5]]
+
+
+def test_a_movie_with_one_plane_of_depth_moves_along_time() -> None:
+    where = place("TZYX", (4, 1, 9, 8), scale=(1, 5, 0.5, 0.5), translate=(0, 7, 0, 0))
+    tracks = Tracks(np.array([[1, 0, 5, 6], [1, 3, 5, 6]], float), {}, {})
+    found = Found("x_tracks.csv", tracks=tracks)
+    ((points, keywords, _),) = layers_of(found, "x", where)  # type: ignore[arg-type]
+    assert points.tolist() == [[1, 0, 0, 5, 6], [1, 3, 0, 5, 6]]
+    assert (keywords["scale"], keywords["translate"]) == ([1, 5, 0.5, 0.5], [0, 7, 0, 0])
+
+
+@pytest.mark.parametrize(("column", "axes"), [("frame", "TCYX"), ("batch", "BCYX")])
+def test_spots_of_several_planes_are_placed_in_them(column: str, axes: str) -> None:
+    rows = [{column: 0, "intensity": 1}, {column: 1, "intensity": 2}]
+    found = Found("x_spots.csv", spots=np.array([[0, 1.5, 2], [1, 3, 4.5]]), spot_rows=rows)
+    ((data, keywords, kind),) = layers_of(found, "x", place(axes, (2, 3, 9, 8)))  # type: ignore[arg-type]
+    assert (kind, data.tolist()) == ("points", [[0, 0, 1.5, 2], [1, 0, 3, 4.5]])
     assert keywords["features"]["intensity"].tolist() == [1, 2]
-    assert len(keywords["scale"]) == 4
+    assert (keywords["scale"], keywords["translate"]) == ([1, 3, 1, 1], [0, 1, 0, 0])
+
+
+def test_spots_of_a_projection_lie_in_their_frame_at_every_depth() -> None:
+    rows = [{"frame": 1, "intensity": 1}]
+    found = Found("x_spots.csv", spots=np.array([[1, 1.5, 2]]), spot_rows=rows)
+    ((data, keywords, _),) = layers_of(found, "x", place("TZYX", (2, 5, 9, 8)))  # type: ignore[arg-type]
+    assert data.tolist() == [[1, 0, 1.5, 2]]
+    assert keywords["scale"] == [1, 5, 1, 1]
 
 
 def test_a_result_without_anything_to_show_says_what_it_has() -> None:
