@@ -35,7 +35,7 @@ def find_address(
     """Return the server to talk to.
 
     url: default: KIOSK_URL, else that of the stack that `kiosk up` runs on this machine.
-    token: default: KIOSK_TOKEN, or the one in the URL (`http://user:token@host`).
+    token: default: the one in the URL (`http://user:token@host`), else KIOSK_TOKEN.
     Raises ServerUnavailable where nothing says where it is, CannotSend for what is no URL.
     """
     stack = _running_stack()
@@ -48,7 +48,7 @@ def find_address(
     parts = urlsplit(url if "://" in url else f"http://{url}")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise CannotSend("the server's URL must look like http://host:8000.")
-    token = token or os.environ.get("KIOSK_TOKEN") or unquote(parts.password or "") or None
+    token = token or unquote(parts.password or "") or os.environ.get("KIOSK_TOKEN") or None
     user = user or unquote(parts.username or "") or None
     host = parts.netloc.rpartition("@")[2]
     bare = urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))

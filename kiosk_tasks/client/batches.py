@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -65,13 +66,13 @@ class Batch:
     def __init__(
         self, calls: Calls, type_name: str, images: Any, out: Path, params: Mapping[str, Any]
     ) -> None:
-        """Names that occur more than once get numbers, so that no result overwrites another."""
+        """Stems that occur more than once get numbers, so that no result overwrites another."""
         self._calls = replace(calls, patient=False)
         self._type = type_name
         self._out = out
         self._params = dict(params)
         self._left = deque(each(images))
-        self._names: Counter[str] = Counter()
+        self._stems: set[str] = set()
         self._open: dict[str, _Item] = {}
         self._ready: deque[Mapped] = deque()
         self._back: deque[_Item] = deque()
@@ -124,13 +125,22 @@ class Batch:
             name = str(image) if isinstance(image, str | Path) else type(image).__name__
             self._ready.append(Mapped(name, reason=str(exc)))
             return None
-        self._names[upload.name] += 1
-        number = self._names[upload.name]
-        if number > 1:
-            path = Path(upload.name)
-            end = "".join(path.suffixes[-2:]) if ".ome." in path.name else path.suffix
-            upload = replace(upload, name=f"{path.name.removesuffix(end)}-{number}{end}")
+        upload = replace(upload, name=self._free_name(upload.name))
         return _Item(upload, params, _mark(upload, self._type, params))
+
+    def _free_name(self, name: str) -> str:
+        """Return the name, with a number if results of another image are called so already.
+
+        Results have the stem of a name: those of `x.tif` and `x.png` are called the same.
+        """
+        end = "".join(Path(name).suffixes[-2:]) if ".ome." in name else Path(name).suffix
+        stem = free = name.removesuffix(end)
+        for number in count(2):
+            if free.casefold() not in self._stems:
+                break
+            free = f"{stem}-{number}"
+        self._stems.add(free.casefold())
+        return f"{free}{end}"
 
     def _submit(self, item: _Item) -> Plan[bool]:
         """Submit one; False where the server has enough for now."""
@@ -188,13 +198,14 @@ class _Journal:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._known: dict[str, dict[str, Any]] = {}
-        if path.exists():
-            for line in path.read_text("utf-8").splitlines():
-                try:
-                    told = json.loads(line)
-                except ValueError:  # cut short by a crash
-                    continue
-                self._known.setdefault(told.pop("mark"), {}).update(told)
+        text = path.read_text("utf-8") if path.exists() else ""
+        for line in text.splitlines():
+            try:
+                told = json.loads(line)
+            except ValueError:  # cut short by a crash
+                continue
+            self._known.setdefault(told.pop("mark"), {}).update(told)
+        self._cut_short = bool(text) and not text.endswith("\n")
 
     def key(self, mark: str, *, anew: bool = False) -> str:
         """Return the idempotency key for an image, which is written down before it is used."""
@@ -211,8 +222,9 @@ class _Journal:
     def add(self, mark: str, **told: Any) -> None:
         """Write a line."""
         self._known.setdefault(mark, {}).update(told)
+        start, self._cut_short = "\n" if self._cut_short else "", False
         with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"mark": mark, **told}) + "\n")
+            file.write(start + json.dumps({"mark": mark, **told}) + "\n")
 
 
 def _mark(upload: Upload, type_name: str, params: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 import zipfile
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["Contents"]
+
+_DRIVE = re.compile(r"[A-Za-z]:(/|$)")
 
 _CELLS = ("_cells.csv", "_counts.csv", "_tracks.csv")
 """Tables that have a row for each cell, or for each cell and frame."""
@@ -138,7 +141,7 @@ class Contents:
         written whole or not at all.
         """
         if self.state.archive:
-            folder = folder / PurePosixPath(self.state.name or self.state.id).stem
+            folder = _inside(folder, PurePosixPath(self.state.name or self.state.id).stem)
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".kiosk-", dir=folder) as scratch:
             whole = Path(scratch) / "result"
@@ -194,6 +197,7 @@ def _unpack(archive: Path, scratch: Path, folder: Path) -> list[Path]:
 def _inside(folder: Path, name: str) -> Path:
     """Return where a file goes; raises ServerError for a name that leaves the folder."""
     path = PurePosixPath(name.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or ":" in path.parts[0][:2] or not path.name:
+    drive = _DRIVE.match(str(path)) or Path(*path.parts).drive  # `1:2.tif` is a name elsewhere
+    if not path.name or path.is_absolute() or ".." in path.parts or drive:
         raise ServerError(f"a file of the result has a name that leaves the folder: {name}.")
     return folder / path

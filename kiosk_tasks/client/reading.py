@@ -79,10 +79,12 @@ def parts_of(names: Iterable[str]) -> list[Part]:
         ending = next((end for end in LABELS if file.endswith(end)), None)
         if ending is None:
             continue
-        name = _part_name(file.removesuffix(ending), stems)
-        plane = _PLANE.search(name)
+        stem, rest = _stem_and_rest(file.removesuffix(ending), stems)
+        plane = _PLANE.search(rest)
         number = int(plane[1]) if plane else -1
-        stacks.setdefault(_PLANE.sub("", name).strip("_"), {})[number] = file
+        several = stem if len(stems) > 1 else ""
+        name = "/".join(filter(None, [several, _PLANE.sub("", rest).strip("_")]))
+        stacks.setdefault(name, {})[number] = file
     return [
         Part(name, tuple(planes[n] for n in sorted(planes)), planes=-1 not in planes)
         for name, planes in stacks.items()
@@ -138,13 +140,11 @@ def find(names: Iterable[str], ending: str) -> list[str]:
     return [name for name in names if name.endswith(ending)]
 
 
-def _part_name(file: str, stems: Sequence[str]) -> str:
-    """Return what is left of a file's name behind the stem of its input."""
+def _stem_and_rest(file: str, stems: Sequence[str]) -> tuple[str, str]:
+    """Return the stem of a file's input, and what is left of the file's name behind it."""
     fitting = [stem for stem in stems if file == stem or file.startswith(f"{stem}_")]
     stem = max(fitting, key=len, default="")
-    rest = file.removeprefix(stem).lstrip("_") if stem else PurePosixPath(file).name
-    several = len(stems) > 1
-    return "/".join(filter(None, [stem if several else "", rest]))
+    return stem, file.removeprefix(stem).lstrip("_") if stem else PurePosixPath(file).name
 
 
 def _value(text: str | None) -> Any:

@@ -134,7 +134,10 @@ def test_a_batch_that_was_killed_takes_its_jobs_up_again(images: Path, tmp_path:
         server.map(images, out)
     with (out / ".kiosk-map.jsonl").open("a") as journal:
         journal.write('{"mark": "cut sho')
-    server.dies_after, server.sent = 10**9, 4
+    server.dies_after, server.sent = 6, 4
+    with pytest.raises(KeyboardInterrupt):  # and what is written behind a line cut short
+        server.map(images, out)
+    server.dies_after, server.sent = 10**9, 6
     found = server.map(images, out)
     assert len(found) == 7
     assert not any(one.reason for one in found)
@@ -159,8 +162,13 @@ def test_images_of_one_name_do_not_overwrite_each_other(tmp_path: Path) -> None:
         (tmp_path / folder).mkdir()
         paths.append(tmp_path / folder / "x.ome.tif")
         paths[-1].write_bytes(b"II*" + folder.encode())
+    for name in ("x.png", "X-2.tif"):  # results have the stem of the name, in any letters
+        paths.append(tmp_path / name)
+        paths[-1].write_bytes(name.encode())
     found = Server().map(paths, tmp_path / "out")
-    assert sorted(one.name for one in found) == ["x-2.ome.tif", "x.ome.tif"]
+    names = [one.name for one in found]
+    assert sorted(names) == ["X-2-2.tif", "x-2.ome.tif", "x-3.png", "x.ome.tif"]
+    assert len({path for one in found for path in one.files}) == 4
 
 
 def test_what_cannot_be_sent_does_not_stop_the_rest(images: Path, tmp_path: Path) -> None:

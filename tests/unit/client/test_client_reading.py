@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import zipfile
 from pathlib import Path
 
@@ -57,6 +58,11 @@ def test_planes_of_a_stack_are_one_part_in_their_order() -> None:
 def test_parts_of_an_archive_are_named_by_their_input() -> None:
     files = ["a/x_labels.ome.tif", "a/x_job.json", "x_y_nuclear_labels.ome.tif", "x_y_job.json"]
     assert list(names_of(*files)) == ["a/x", "x_y/nuclear"]
+
+
+def test_images_of_an_archive_that_are_called_batches_are_no_stack() -> None:
+    files = [f"x_batch_{n}{end}" for n in (0, 1) for end in ("_labels.ome.tif", "_job.json")]
+    assert list(names_of(*files)) == ["x_batch_0", "x_batch_1"]
 
 
 def test_labels_are_int32() -> None:
@@ -154,6 +160,20 @@ def test_no_result_writes_outside_of_the_folder(name: str, tmp_path: Path) -> No
     with pytest.raises(ServerError, match="leaves the folder"):
         Network(packed(name)).run(contents().save(tmp_path / "out"))
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("name", ["...zip", "a/..", "..\\..\\x.zip"])
+def test_no_archive_is_saved_outside_of_the_folder(name: str, tmp_path: Path) -> None:
+    archive = contents(name=name, type="predict-zip").save(tmp_path / "out")
+    with pytest.raises(ServerError, match="leaves the folder"):
+        Network(packed("x.csv")).run(archive)
+    assert not (tmp_path / "x.csv").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a colon is no letter of a file's name there")
+def test_a_colon_in_a_name_is_no_drive(tmp_path: Path) -> None:
+    (written,) = Network(packed("1:2_cells.csv")).run(contents().save(tmp_path))
+    assert written.name == "1:2_cells.csv"
 
 
 def test_what_notebooks_show_is_escaped() -> None:

@@ -197,6 +197,8 @@ def test_where_the_server_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     address = find_address(user="bob")
     assert (address.url, address.token, address.user) == ("http://kiosk.lab:8000", "tok", "bob")
     assert "tok" not in repr(address)
+    address = find_address("http://bob:his@kiosk.lab")
+    assert (address.token, address.user) == ("his", "bob")
     with pytest.raises(CannotSend, match="must look like"):
         find_address("ftp://x")
 
