@@ -18,12 +18,16 @@ _MEDIA = re.compile(r"(?:download/)?storage/v1/b/([^/]+)/o/(.*)", re.DOTALL)
 """The path of what Google calls an object's media link."""
 
 
+_OUR_LINK = re.compile(r"api/files/\d+/[0-9a-f]{64}/(.*)", re.DOTALL)
+"""The path of a link by way of our web service, as it gives one for an upload."""
+
+
 def bucket_key(given: str, bucket_url: str) -> str:
     """Return the key in our bucket of an `input_file_name`; nothing is ever fetched from a URL.
 
     given: a key; `s3://` or `gs://` with bucket and key; `http://` or `https://` with the bucket as
-    first part of the path or of the host's name, or as Google's media link has it; or that with
-        `uploads/../` before it.
+        first part of the path or of the host's name, or as Google's media link has it; a link by
+        way of our web service; or a URL with `uploads/../` before it.
     bucket_url: our bucket, as the setting names it.
     Raises InvalidKey for another bucket, and for what would leave ours.
     """
@@ -31,6 +35,9 @@ def bucket_key(given: str, bucket_url: str) -> str:
     if url is None:
         return check_key(given)
     scheme, host, rest = url.groups()
+    ours = _OUR_LINK.fullmatch(rest)
+    if ours:
+        return check_key(unquote(ours[1]))
     bucket, folder = _bucket_and_folder(bucket_url)
     found, key = (host, rest) if scheme.lower() in ("s3", "gs") else _of_http(host, rest, bucket)
     if found != bucket:

@@ -64,8 +64,8 @@ class Web(BaseModel):
     link_secret: SecretStr = Field(
         SecretStr(""),
         validation_alias=names("LINK_SECRET"),
-        description="Signs links to results in a local bucket; the same for workers and web "
-        "service; default: `kiosk up` makes one and keeps it, `kiosk web` makes one at each start.",
+        description="Signs links to results by way of the web service; the same there and for "
+        "workers; default: `kiosk up` makes one and keeps it, `kiosk web` makes one at each start.",
     )
     link_seconds: int = Field(
         86400,

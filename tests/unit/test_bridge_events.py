@@ -173,6 +173,7 @@ SHAPES = {
     "google, virtual host": "https://images.storage.googleapis.com/{quoted}",
     "google, media": "https://storage.googleapis.com/download/storage/v1/b/images/o/{quoted}?alt=media",
     "google, media of old": "https://www.googleapis.com/storage/v1/b/images/o/{quoted}?alt=media",
+    "ours": f"http://127.0.0.1:8000/api/files/1800000000/{'0' * 64}/{{quoted}}",
     "joined": "uploads/../http:/s3.example.org/images/{quoted}",
     "joined, both slashes": "uploads/../https://s3.example.org/images/{quoted}",
 }

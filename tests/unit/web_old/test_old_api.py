@@ -16,6 +16,7 @@ from kiosk_tasks.bridge import job_id_of
 from kiosk_tasks.errors import InvalidKey, InvalidParameter, UnknownJobType, UserError
 from kiosk_tasks.job import Job
 from kiosk_tasks.ledger import Record
+from kiosk_tasks.signed_links import Signer
 from kiosk_tasks.web.old_api import (
     _FROM_BODY,
     _FROM_FORM,
@@ -29,6 +30,9 @@ from kiosk_tasks.web.old_api import (
 UPLOAD = f"uploads/{'0' * 32}/cells.tif"
 BUCKET = "s3://bucket"
 SUBMISSION = {"jobType": "segmentation", "imageName": "cells.tif", "uploadedName": UPLOAD}
+
+
+LINKS = Signer("secret", seconds=60)
 
 
 class FakeLedger:
@@ -136,6 +140,10 @@ def test_submission_that_cannot_be_a_job(
         ({"uploadedName": "", "imageName": "uploads/x.tif"}, "uploads/x.tif"),
         ({"uploadedName": "", "imageUrl": "https://host/bucket/uploads/y.tif"}, "uploads/y.tif"),
         ({"uploadedName": "uploads/../http:/host/bucket/uploads/z.tif"}, "uploads/z.tif"),
+        (
+            {"uploadedName": "", "imageUrl": f"https://k.org{LINKS.plain_path('uploads/µ 1.tif')}"},
+            "uploads/µ 1.tif",
+        ),
     ],
 )
 def test_where_the_input_is(sent: dict[str, Any], key: str) -> None:
