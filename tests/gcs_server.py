@@ -33,7 +33,9 @@ def gcs_server(log: Path) -> Iterator[str]:
             found = re.search(r"Running on (http://127\.0\.0\.1:\d+)", log.read_text())
             return found and found[1]
 
-        yield wait_for(address, what="the server of Google Cloud Storage tells its port")
+        yield wait_for(
+            address, limit_s=60, what="the server of Google Cloud Storage tells its port"
+        )
 
 
 def gcs_bucket_url(

@@ -39,7 +39,7 @@ def s3_server(log: Path) -> Iterator[str]:
             found = re.search(r"Running on (http://127\.0\.0\.1:\d+)", log.read_text())
             return found and found[1]
 
-        yield wait_for(address, what="the S3 server tells its port")
+        yield wait_for(address, limit_s=60, what="the S3 server tells its port")
 
 
 def bucket_url(
