@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from celery.result import denied_join_result
-
 from kiosk_tasks.archive_jobs import ARCHIVE_END
 from kiosk_tasks.errors import Cancelled, MissingObject
 from kiosk_tasks.job import Job, Status, new_job
@@ -69,8 +67,8 @@ def submit_for(owner: Owner, job: Job) -> tuple[Record, bool]:
     One of the same id is the same job: it is not submitted twice, however many try at once.
     Raises TooManyJobs.
     """
-    with denied_join_result():  # nobody waits here: else each leaves a subscription behind
-        _chain().submit(job, owner=owner)
+    # Nobody waits for the result of Celery, and each that is awaited is a subscription.
+    _chain().submit(job, owner=owner, ignore_result=True)
     record = status(job.id)
     # Of those who made a job of this id, one has written what it made.
     return record, record.fields["created_at"] == job.created_at

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from tests.conftest import Broker, place_on, wait_for
@@ -425,3 +426,14 @@ def test_a_failed_job_says_why(kiosk: Kiosk) -> None:
 def ended(client: httpx.Client, url: str) -> dict[str, Any] | None:
     job: dict[str, Any] = client.get(url).json()
     return job if job["ended"] else None
+
+
+def test_nobody_listens_for_the_results_of_celery(place: Broker, web: WebProcess) -> None:
+    """Each thread would have a connection for that, whose news nobody reads."""
+    with ThreadPoolExecutor(8) as pool, web.client() as client:
+        answers = list(pool.map(lambda _: client.post("/jobs/predict", files=file()), range(80)))
+    assert 202 in {answer.status_code for answer in answers}
+    ports = {one.laddr.port for one in psutil.Process(web.pid).net_connections()}
+    clients = [c for c in place.client.client_list() if int(c["addr"].split(":")[-1]) in ports]
+    assert clients
+    assert [one["cmd"] for one in clients if "subscribe" in one["cmd"]] == []
