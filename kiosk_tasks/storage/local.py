@@ -12,7 +12,7 @@ from io import FileIO
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from kiosk_tasks.errors import MissingObject, UnsupportedByBucket
+from kiosk_tasks.errors import InvalidParameter, MissingObject, UnsupportedByBucket
 from kiosk_tasks.storage import check_key, check_prefix, part_files
 from kiosk_tasks.storage.local_errors import mapped, reading, writing
 from kiosk_tasks.storage.streams import CHUNK_BYTES
@@ -29,8 +29,17 @@ class LocalStorage:
 
     @classmethod
     def from_url(cls, url: str) -> LocalStorage:
-        """Return the bucket at a `file:///folder` URL."""
-        return cls(Path(unquote(urlsplit(url).path)))
+        """Return the bucket at a `file:///folder` URL.
+
+        Raises InvalidParameter for one that names another machine, or no whole path.
+        """
+        parts = urlsplit(url)
+        if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
+            raise InvalidParameter(
+                f'"file://{parts.netloc.rpartition("@")[2]}{parts.path}" names no folder; write '
+                f"three slashes and the whole path, for example file:///srv/kiosk/bucket."
+            )
+        return cls(Path(unquote(parts.path)))
 
     def get(self, key: str) -> bytes:
         """Return the object's bytes."""

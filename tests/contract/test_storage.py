@@ -501,3 +501,10 @@ def test_from_url(tmp_path: Path) -> None:
     assert list(from_url("memory://other").list()) == []
     with pytest.raises(InvalidParameter, match="ftp://"):
         from_url("ftp://host")
+
+
+@pytest.mark.parametrize("rest", ["", "bucket", "srv/kiosk/bucket", "./bucket", "../bucket"])
+def test_folder_without_its_whole_path_is_refused(rest: str) -> None:
+    """It would be another one for each process, wherever that was started."""
+    with pytest.raises(InvalidParameter, match="file:///srv/kiosk/bucket"):
+        from_url(f"file://{rest}")
