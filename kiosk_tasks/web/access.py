@@ -32,6 +32,8 @@ _SIGNED = ("/files/", "/api/files/")
 _LOOKS = ("GET", "HEAD", "OPTIONS")
 _POLLS = ("/api/status", "/api/redis", "/api/redis/expire")
 """Older clients look at their jobs by POST, every second."""
+_INSPECT = "/inspect"
+"""Changes nothing, but costs: it is counted apart, so that looking leaves as many submissions."""
 _MOST_KNOWN = 10_000
 
 
@@ -91,19 +93,24 @@ class Gate:
         if looks and path in _HEALTH:
             return ""
         user = ""
-        if not self._users:
-            self._check_host(headers.get("host", ""))
-        elif not (looks and path.startswith(_SIGNED)):
+        self._check_host(headers.get("host", ""))
+        if self._users and not (looks and path.startswith(_SIGNED)):
             user = self._user(headers.get("authorization", ""))
         if not looks:
             self._check_site(headers)
+            who = user or str((scope.get("client") or ("",))[0])
             if path.rstrip("/") not in _POLLS:
-                self._rate.take(user or str((scope.get("client") or ("",))[0]))
+                self._rate.take(f"{who} {path}" if path == _INSPECT else who)
         return user
 
     def _check_host(self, host: str) -> None:
-        """Refuse a name that some other site has given to this machine's address."""
+        """Refuse what is no name, and one that another site has given to this machine's address.
+
+        A site that does that has no token.
+        """
         name = _name(host)
+        if self._users and (name or not host):
+            return
         if is_loopback(name) or (self._public and name == urlsplit(self._public).hostname):
             return
         if self._open and _is_address(name):
@@ -140,7 +147,7 @@ class Gate:
         site = headers.get("sec-fetch-site", "none")
         if origin in self._origins:
             return
-        same = origin is None or urlsplit(origin).netloc.lower() == host.lower() != ""
+        same = origin is None or _place(origin) == host.lower() != ""
         if not same or site not in ("same-origin", "none"):
             raise CrossSite(
                 "a page of another site asked for this. Open the service's own page, "
@@ -151,6 +158,14 @@ class Gate:
 def _origin(url: str) -> str:
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
+
+
+def _place(origin: str) -> str:
+    """Return the host and port of an Origin header."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""
 
 
 def _name(host: str) -> str:

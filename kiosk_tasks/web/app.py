@@ -71,8 +71,8 @@ def create_app(settings: Settings | None = None, *, outside: Adapters | None = N
 
 def _guard(app: FastAPI, settings: Settings) -> None:
     """Put what every request passes around the routes; the last is the outermost."""
-    app.add_middleware(Turnstile)
     app.add_middleware(Gate, settings=settings)
+    app.add_middleware(Turnstile)  # before the gate, which counts how often each user asks
     app.add_middleware(TokenInPath)
     if settings.origins:
         app.add_middleware(

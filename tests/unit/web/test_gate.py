@@ -114,6 +114,15 @@ def test_other_names_may_be_another_sites(monkeypatch: pytest.MonkeyPatch, host:
     assert ask(one, path="/healthz", headers={"host": host}) == ""
 
 
+@pytest.mark.parametrize("host", ["[x", "a:b:c]", ":80"])
+def test_a_name_that_is_none_is_refused_with_a_token_too(
+    monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    one = gate(monkeypatch, API_TOKENS=TOKENS)
+    refused(StrangeHost, one, headers={"host": host, **bearer("a-token")})
+    assert ask(one, headers={"host": "kiosk.org:80", **bearer("a-token")}) == "alice"
+
+
 def test_the_public_name_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     one = gate(monkeypatch, PUBLIC_URL="https://kiosk.org/")
     assert ask(one, headers={"host": "kiosk.org"}) == ""
@@ -157,6 +166,7 @@ def test_pages_that_may_ask_for_changes(
         {"sec-fetch-site": "cross-site"},
         {"sec-fetch-site": "same-site"},
         {"origin": "", "host": HERE},
+        {"origin": "http://[x"},
         {"origin": "https://friend.org.evil.org"},
     ],
     ids=str,

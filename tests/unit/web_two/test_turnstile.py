@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
+import httpx
 import pytest
 
+from kiosk_tasks.settings import Settings
+from kiosk_tasks.web.app import create_app
 from kiosk_tasks.web.turnstile import Overloaded, WaitingRoom
+from tests.fakes import fake_adapters
+from tests.served import served
 
 
 class Clock:
@@ -64,3 +69,17 @@ def test_one_that_fails_leaves_its_seat() -> None:
         with pytest.raises(RuntimeError), room.seat():
             raise RuntimeError
     assert seats(room) == 16
+
+
+def test_who_is_turned_away_has_not_used_up_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They come back every second, until they are let in."""
+    monkeypatch.setenv("KIOSK_BUCKET", "memory://turnstile")
+    monkeypatch.setenv("KIOSK_WEB_RATE", "2")
+    monkeypatch.setattr("kiosk_tasks.web.turnstile._MOST", 0)
+    with (
+        served(create_app(Settings.load(), outside=fake_adapters())) as url,
+        httpx.Client(base_url=url, trust_env=False) as http,
+    ):
+        answers = [http.post("/jobs/predict", files={"file": b"x"}) for _ in range(5)]
+    assert [answer.json()["error"] for answer in answers] == ["Overloaded"] * 5
+    assert {answer.headers["Retry-After"] for answer in answers} == {"1"}
