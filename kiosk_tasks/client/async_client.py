@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import TracebackType
@@ -60,7 +61,9 @@ class AsyncClient:
         if key is not None:
             plan = self._calls.submit(type_name, key, params, name=name)
         else:
-            upload, given = as_upload(image, params, name=name, type_name=type_name)
+            upload, given = await asyncio.to_thread(
+                as_upload, image, params, name=name, type_name=type_name
+            )
             plan = self._calls.submit(type_name, upload, given)
         return AsyncJob(self._transport, self._calls, await self._transport.run(plan))
 

@@ -7,6 +7,7 @@ import json
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from uuid import uuid4
 
 from kiosk_tasks.client.calls import Calls
 from kiosk_tasks.client.contents import Contents
-from kiosk_tasks.client.effects import Pause, Plan
+from kiosk_tasks.client.effects import Pause, Plan, work
 from kiosk_tasks.client.errors import (
     CannotSend,
     KioskClientError,
@@ -104,7 +105,10 @@ class Batch:
 
     def _fill(self) -> Plan[None]:
         while self._has_room() and not self._ready:
-            item = self._back.popleft() if self._back else self._prepared(self._left.popleft())
+            if self._back:
+                item: _Item | None = self._back.popleft()
+            else:
+                item = yield from self._prepared(self._left.popleft())
             if item is None:
                 return
             there = self._journal.written(item.mark, self._out)
@@ -117,16 +121,19 @@ class Batch:
         waiting = bool(self._left or self._back)
         return waiting and not self._full and len(self._open) < self._most
 
-    def _prepared(self, image: Any) -> _Item | None:
+    def _prepared(self, image: Any) -> Plan[_Item | None]:
         """Return what to send for an image; None, and a failure to tell, for what cannot be."""
         try:
-            upload, params = as_upload(image, self._params, type_name=self._type)
+            upload, params = yield from work(
+                partial(as_upload, image, self._params, type_name=self._type)
+            )
         except CannotSend as exc:
             name = str(image) if isinstance(image, str | Path) else type(image).__name__
             self._ready.append(Mapped(name, reason=str(exc)))
             return None
         upload = replace(upload, name=self._free_name(upload.name))
-        return _Item(upload, params, _mark(upload, self._type, params))
+        mark = yield from work(partial(_mark, upload, self._type, params))
+        return _Item(upload, params, mark)
 
     def _free_name(self, name: str) -> str:
         """Return the name, with a number if results of another image are called so already.

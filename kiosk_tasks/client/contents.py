@@ -6,11 +6,12 @@ import re
 import shutil
 import tempfile
 import zipfile
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from kiosk_tasks.client.calls import Calls
-from kiosk_tasks.client.effects import Plan
+from kiosk_tasks.client.effects import Plan, work
 from kiosk_tasks.client.errors import NotFound, NotInResult, ServerError
 from kiosk_tasks.client.reading import (
     Part,
@@ -84,14 +85,15 @@ class Contents:
         if "tracks" not in self._kept:
             table = yield from self._only("_tracks.csv", "tracks")
             divisions = yield from self._only("_divisions.csv", "divisions")
-            self._kept["tracks"] = read_tracks(table, divisions)
+            self._kept["tracks"] = yield from work(lambda: read_tracks(table, divisions))
         tracks: Tracks = self._kept["tracks"]
         return tracks
 
     def spots(self) -> Plan[NDArray[np.float64]]:
         """Return the places of spots."""
         if "spots" not in self._kept:
-            self._kept["spots"] = read_spots((yield from self._only("_spots.csv", "spots")))
+            table = yield from self._only("_spots.csv", "spots")
+            self._kept["spots"] = yield from work(lambda: read_spots(table))
         spots: NDArray[np.float64] = self._kept["spots"]
         return spots
 
@@ -104,7 +106,9 @@ class Contents:
             rows: list[Row] = []
             for name in names:
                 more = {"file": name} if len(names) > 1 else {}
-                rows += [{**more, **row} for row in read_table((yield from self.read(name)))]
+                text = yield from self.read(name)
+                read = yield from work(partial(read_table, text))
+                rows += [{**more, **row} for row in read]
             self._kept[ending] = rows
         found: list[Row] = self._kept[ending]
         return found
@@ -143,11 +147,13 @@ class Contents:
         if self.state.archive:
             folder = _inside(folder, PurePosixPath(self.state.name or self.state.id).stem)
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".kiosk-", dir=folder) as scratch:
+        with tempfile.TemporaryDirectory(
+            prefix=".kiosk-", dir=folder, ignore_cleanup_errors=True
+        ) as scratch:
             whole = Path(scratch) / "result"
             yield from self._calls.whole(self.state.id, whole)
             if zipfile.is_zipfile(whole):
-                return _unpack(whole, Path(scratch), folder)
+                return (yield from work(lambda: _unpack(whole, Path(scratch), folder)))
             name = next(iter((yield from self._names())), f"{self.state.id}.bin")
             return [whole.replace(_inside(folder, PurePosixPath(name).name))]
 
@@ -158,7 +164,7 @@ class Contents:
         planes = []
         for name in part.files:
             planes.append((yield from self.read(name)))
-        return read_labels(planes, stacked=part.planes)
+        return (yield from work(lambda: read_labels(planes, stacked=part.planes)))
 
     def _only(self, ending: str, what: str) -> Plan[bytes]:
         """Return the one file whose name ends so."""

@@ -1,12 +1,13 @@
 """What a plan may ask of a transport, and the plan's own type.
 
 A plan is a generator: it yields an effect, is sent its outcome, and returns a value. It decides
-all; a transport only carries out. Where the network fails, `NetworkDown` is raised at the `yield`.
+all; a transport only carries out. Where the network fails, `NetworkDown` is raised at the `yield`,
+and so are the client's own errors of what is to be done in a thread.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,6 +24,8 @@ __all__ = [
     "Plan",
     "Send",
     "Stream",
+    "Work",
+    "work",
 ]
 
 T = TypeVar("T")
@@ -84,5 +87,18 @@ class HangUp:
     stream: Stream
 
 
-Effect = Send | Pause | Listen | NextLine | HangUp
+@dataclass(frozen=True)
+class Work:
+    """Do what computes or waits for a disk, beside an event loop; gives what it returns."""
+
+    do: Callable[[], Any]
+
+
+Effect = Send | Pause | Listen | NextLine | HangUp | Work
 Plan = Generator[Effect, Any, T]
+
+
+def work(do: Callable[[], T]) -> Plan[T]:
+    """Do some work; return what it returns."""
+    done: T = yield Work(do)
+    return done

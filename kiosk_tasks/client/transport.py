@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -21,7 +21,9 @@ from kiosk_tasks.client.effects import (
     Plan,
     Send,
     Stream,
+    Work,
 )
+from kiosk_tasks.client.errors import KioskClientError
 from kiosk_tasks.client.wire import Reply, Request, Upload
 
 __all__ = ["AsyncTransport", "Transport"]
@@ -39,18 +41,19 @@ class Transport:
     def run(self, plan: Plan[T]) -> T:
         """Return what the plan returns."""
         answer: Any = None
-        down: NetworkDown | None = None
-        while True:
-            try:
-                effect = plan.send(answer) if down is None else plan.throw(down)
-            except StopIteration as end:
-                return end.value  # type: ignore[no-any-return]  # of a Plan[T]
-            answer = down = None
-            try:
-                with _named():
-                    answer = self._do(effect)
-            except NetworkDown as exc:
-                down = exc
+        failure: Exception | None = None
+        with closing(plan):
+            while True:
+                try:
+                    effect = plan.send(answer) if failure is None else plan.throw(failure)
+                except StopIteration as end:
+                    return end.value  # type: ignore[no-any-return]  # of a Plan[T]
+                answer = failure = None
+                try:
+                    with _named():
+                        answer = self._do(effect)
+                except (NetworkDown, KioskClientError) as exc:
+                    failure = exc
 
     def _do(self, effect: Effect) -> Any:
         match effect:
@@ -62,11 +65,12 @@ class Transport:
                 with suppress(httpx.HTTPError):
                     stream.response.close()
             case Listen(request):
-                with _opened(request.upload) as files:
-                    response = self.http.send(_built(self.http, request, files), stream=True)
+                response = self.http.send(_built(self.http, request, None), stream=True)
                 return Stream(response.status_code, response.iter_lines(), response)
             case Send(request, into):
                 return self._send(request, into)
+            case Work(do):
+                return do()
         return None
 
     def _send(self, request: Request, into: Path | None) -> Reply:
@@ -92,18 +96,19 @@ class AsyncTransport:
     async def run(self, plan: Plan[T]) -> T:
         """Return what the plan returns."""
         answer: Any = None
-        down: NetworkDown | None = None
-        while True:
-            try:
-                effect = plan.send(answer) if down is None else plan.throw(down)
-            except StopIteration as end:
-                return end.value  # type: ignore[no-any-return]  # of a Plan[T]
-            answer = down = None
-            try:
-                with _named():
-                    answer = await self._do(effect)
-            except NetworkDown as exc:
-                down = exc
+        failure: Exception | None = None
+        with closing(plan):
+            while True:
+                try:
+                    effect = plan.send(answer) if failure is None else plan.throw(failure)
+                except StopIteration as end:
+                    return end.value  # type: ignore[no-any-return]  # of a Plan[T]
+                answer = failure = None
+                try:
+                    with _named():
+                        answer = await self._do(effect)
+                except (NetworkDown, KioskClientError) as exc:
+                    failure = exc
 
     async def _do(self, effect: Effect) -> Any:
         match effect:
@@ -115,25 +120,41 @@ class AsyncTransport:
                 with suppress(httpx.HTTPError):
                     await stream.response.aclose()
             case Listen(request):
-                with _opened(request.upload) as files:
-                    response = await self.http.send(_built(self.http, request, files), stream=True)
+                response = await self.http.send(_built(self.http, request, None), stream=True)
                 return Stream(response.status_code, response.aiter_lines(), response)
             case Send(request, into):
                 return await self._send(request, into)
+            case Work(do):
+                return await asyncio.to_thread(do)
         return None
 
     async def _send(self, request: Request, into: Path | None) -> Reply:
         with _opened(request.upload) as files:
-            response = await self.http.send(_built(self.http, request, files), stream=True)
+            built = _built(self.http, request, files)
+            if request.upload is not None and isinstance(request.upload.content, Path):
+                built.stream = _FromDisk(built.stream)
+            response = await self.http.send(built, stream=True)
         try:
             if into is None or not response.is_success:
                 return _reply(response, await response.aread())
             with into.open("wb") as file:
                 async for chunk in response.aiter_bytes(_CHUNK):
-                    file.write(chunk)
+                    await asyncio.to_thread(file.write, chunk)
             return _reply(response, b"")
         finally:
             await response.aclose()
+
+
+class _FromDisk(httpx.AsyncByteStream):
+    """A request's body, of which each piece is read in a thread."""
+
+    def __init__(self, body: Any) -> None:
+        self._body = body
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        pieces = iter(self._body)
+        while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+            yield piece
 
 
 @contextmanager

@@ -15,7 +15,9 @@ from kiosk_tasks.client.effects import (
     Plan,
     Send,
     Stream,
+    Work,
 )
+from kiosk_tasks.client.errors import KioskClientError
 from kiosk_tasks.client.wire import Reply, Request
 
 T = TypeVar("T")
@@ -56,14 +58,17 @@ class Network:
 
     def run(self, plan: Plan[T]) -> T:
         answer: Any = None
-        down: NetworkDown | None = None
+        failure: Exception | None = None
         while True:
             try:
-                effect = plan.send(answer) if down is None else plan.throw(down)
+                effect = plan.send(answer) if failure is None else plan.throw(failure)
             except StopIteration as end:
                 return end.value  # type: ignore[no-any-return]
-            answer = self._do(effect)
-            down = answer if isinstance(answer, NetworkDown) else None
+            try:
+                answer = self._do(effect)
+            except KioskClientError as exc:
+                answer = exc
+            failure = answer if isinstance(answer, Exception) else None
 
     def _do(self, effect: Any) -> Any:
         match effect:
@@ -85,4 +90,6 @@ class Network:
                 return stream.lines.popleft() if stream.lines else None
             case HangUp():
                 self.hung_up += 1
+            case Work(do):
+                return do()
         return None

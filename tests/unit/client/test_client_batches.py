@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +11,19 @@ import pytest
 
 from kiosk_tasks.client.batches import Batch, Mapped
 from kiosk_tasks.client.calls import Calls
-from kiosk_tasks.client.effects import Listen, NetworkDown, Pause, Send
+from kiosk_tasks.client.effects import Listen, NetworkDown, Send
 from kiosk_tasks.client.errors import CannotSend, ServerUnavailable, TooManyJobs
 from kiosk_tasks.client.wire import Reply, Upload
-from tests.unit.client.network import reply
+from tests.unit.client.network import Network, reply
 
 CALLS = Calls("http://kiosk.test", retries=0)
 
 
-class Server:
+class Server(Network):
     """A Kiosk that ends a job at the second look, and admits so many at a time."""
 
     def __init__(self, *, admits: int = 99, refusal: int = 429) -> None:
+        super().__init__()
         self.admits = admits
         self.refusal = refusal
         self.jobs: dict[str, dict[str, Any]] = {}
@@ -66,15 +66,9 @@ class Server:
         self.by_key[key] = job["id"]  # type: ignore[assignment]
         return reply(202, self.jobs[job["id"]])  # type: ignore[index]
 
-    def run(self, plan: Generator[Any, Any, Any]) -> Any:
-        answer = None
-        while True:
-            try:
-                effect = plan.send(answer)
-            except StopIteration as end:
-                return end.value
-            assert not isinstance(effect, Listen)
-            answer = None if isinstance(effect, Pause) else self.answer(effect)
+    def _do(self, effect: Any) -> Any:
+        assert not isinstance(effect, Listen)
+        return self.answer(effect) if isinstance(effect, Send) else super()._do(effect)
 
     def map(self, images: Any, out: Path, open_jobs: int = 3, **params: Any) -> list[Mapped]:
         batch = Batch(CALLS, "predict", images, out, params).at_most(open_jobs)
@@ -192,10 +186,9 @@ def test_what_cannot_be_sent_does_not_stop_the_rest(images: Path, tmp_path: Path
 
 
 def test_a_server_that_is_gone_ends_the_batch(images: Path, tmp_path: Path) -> None:
-    batch = Batch(CALLS, "predict", images, tmp_path / "out", {}).next()
-    assert isinstance(next(batch), Send)
+    batch = Batch(CALLS, "predict", images, tmp_path / "out", {})
     with pytest.raises(ServerUnavailable):
-        batch.throw(NetworkDown("refused", sent=False))
+        Network(NetworkDown("refused", sent=False)).run(batch.next())
 
 
 def test_a_server_that_never_has_room_is_given_up(

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import io
 import json
 import pickle
 import subprocess
 import sys
 import threading
+import zipfile
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from kiosk_tasks.client import (
@@ -27,6 +30,7 @@ from kiosk_tasks.client import (
 )
 from kiosk_tasks.client.address import find_address
 from kiosk_tasks.client.errors import CannotSend
+from kiosk_tasks.client.reading import read_table
 from tests.unit.client.network import event, job
 
 
@@ -134,6 +138,70 @@ def test_a_file_is_sent_again_when_the_connection_breaks(
         assert b"II*pixels" in body
         assert b'filename="x.tif"' in body
         assert b'name="mpp"' in body
+
+
+def with_a_table(_method: str, path: str) -> tuple[int, bytes]:
+    """Answer as a server does whose jobs are done and have left a table."""
+    if path.endswith("/files"):
+        return 200, json.dumps({"files": [{"name": "x_cells.csv", "bytes": 1}]}).encode()
+    if path.endswith("/result"):
+        archive = io.BytesIO()
+        with zipfile.ZipFile(archive, "w") as packed:
+            packed.writestr("x_cells.csv", "label\n1\n")
+        return 200, archive.getvalue()
+    return (200, b"label\n1\n") if path.endswith(".csv") else (200, told(status="done"))
+
+
+class Watched:
+    """An array that notes which thread takes its pixels."""
+
+    def __init__(self, threads: set[int]) -> None:
+        self.threads = threads
+
+    def __array__(self, *_: Any, **__: Any) -> np.ndarray:
+        self.threads.add(threading.get_ident())
+        return np.ones((4, 4), np.uint8)
+
+
+def test_an_event_loop_reads_writes_and_packs_nothing_itself(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: set[int] = set()
+
+    class File(io.FileIO):
+        def read(self, size: int | None = -1) -> bytes:  # type: ignore[override]
+            threads.add(threading.get_ident())
+            return super().read(size)
+
+        def write(self, data: Any) -> int:
+            threads.add(threading.get_ident())
+            return super().write(data)
+
+    def noting(text: bytes) -> Any:
+        threads.add(threading.get_ident())
+        return read_table(text)
+
+    (tmp_path / "x.tif").write_bytes(b"II*pixels")
+    site.serve(with_a_table)
+    monkeypatch.setattr("kiosk_tasks.client.contents.read_table", noting)
+
+    async def all_of_it() -> list[Any]:
+        async with AsyncClient(site.url) as client:
+            with monkeypatch.context() as disk:
+                disk.setattr(Path, "open", lambda path, mode: File(path, mode))
+                sent = await client.segment(tmp_path / "x.tif")
+                result = await sent.result()
+                await result.save(tmp_path)
+            await client.segment(Watched(threads))
+            found = [await result.cells()]
+            return found + [one async for one in client.map([Watched(threads)], out=tmp_path)]
+
+    cells, mapped = asyncio.run(all_of_it())
+    assert cells == [{"label": 1}]
+    assert mapped.files == (tmp_path / "x_cells.csv",)
+    assert b"II*pixels" in site.asked[0][3]
+    assert threads
+    assert threading.get_ident() not in threads
 
 
 def test_events_are_read_and_a_failure_is_raised_with_its_reason(
