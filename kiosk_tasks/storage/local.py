@@ -60,8 +60,15 @@ class LocalStorage:
 
     def download(self, key: str, target: Path) -> None:
         """Copy the object to a file."""
-        with reading(key):
-            shutil.copyfile(self._path(key), target)
+        source = self._path(key)
+        with reading(key), source.open("rb"):
+            pass  # it is there; what goes wrong from here on is the target's fault
+        try:
+            shutil.copyfile(source, target)
+        except OSError as exc:
+            with suppress(OSError):
+                target.unlink(missing_ok=True)
+            raise mapped(exc, key) from exc
 
     def put(self, key: str, data: bytes) -> None:
         """Write an object, whole or not at all."""
@@ -87,8 +94,7 @@ class LocalStorage:
 
     def upload(self, key: str, source: Path) -> None:
         """Write an object from a file, whole or not at all."""
-        with self._part(key) as part:
-            shutil.copyfile(source, part)
+        with self._copy(key, source) as part:
             part_files.replace(part, self._path(key))
 
     def put_new(self, key: str, data: bytes) -> bool:
@@ -103,8 +109,7 @@ class LocalStorage:
         """Write an object from a file where there is none; False if one is there."""
         if self.exists(key):
             return False
-        with self._part(key) as part:
-            shutil.copyfile(source, part)
+        with self._copy(key, source) as part:
             return part_files.place_new(part, self._path(key))
 
     def exists(self, key: str) -> bool:
@@ -186,6 +191,16 @@ class LocalStorage:
                 yield part
             finally:
                 part.unlink(missing_ok=True)
+
+    @contextmanager
+    def _copy(self, key: str, source: Path) -> Iterator[Path]:
+        """Yield a part file with what is in the source."""
+        check_key(key)
+        with source.open("rb"):
+            pass  # if it is not there, that error is none of the bucket's
+        with self._part(key) as part:
+            shutil.copyfile(source, part)
+            yield part
 
     def _remove_empty_folders(self, path: Path) -> None:
         for folder in path.parents:

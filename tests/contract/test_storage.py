@@ -351,6 +351,24 @@ def test_missing_object_is_named(bucket: Storage, tmp_path: Path) -> None:
             bucket.download(key, tmp_path / "target")
 
 
+def test_source_that_is_not_there_is_none_of_the_buckets(bucket: Storage, tmp_path: Path) -> None:
+    for upload in (bucket.upload, bucket.upload_new):
+        with pytest.raises(FileNotFoundError, match="source"):
+            upload("a/key", tmp_path / "source")
+    assert list(bucket.list()) == []
+    assert bucket.remove_partials(-60) == 0
+
+
+def test_target_that_cannot_be_written_is_no_missing_object(
+    bucket: Storage, tmp_path: Path
+) -> None:
+    if isinstance(bucket, MemoryStorage):
+        return
+    bucket.put("a/key", b"x")
+    with pytest.raises(StorageUnavailable, match="a/key"):
+        bucket.download("a/key", tmp_path / "no folder" / "target")
+
+
 def test_url(bucket: Storage) -> None:
     bucket.put("a/key µ+.tif", b"content")
     url = bucket.url("a/key µ+.tif")
@@ -434,6 +452,7 @@ def test_download_onto_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(shutil, "copyfile", lambda _source, target: fail(target))
     with pytest.raises(StorageFull, match="Free some space"):
         bucket.download("key", tmp_path / "target")
+    assert not (tmp_path / "target").exists()
 
 
 def test_a_reader_never_sees_a_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
