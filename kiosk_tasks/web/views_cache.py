@@ -89,7 +89,7 @@ class FileCache:
         try:
             with entry.lock:
                 if entry.bytes is None:
-                    shutil.rmtree(entry.folder, ignore_errors=True)  # what a failed one has left
+                    shutil.rmtree(entry.folder, ignore_errors=True)  # of one that has just failed
                     entry.folder.mkdir()
                     fetch(path)
                     entry.bytes = sum(one.stat().st_size for one in entry.folder.iterdir())
@@ -110,6 +110,7 @@ class FileCache:
         with self._lock:
             entry.users -= 1
             if entry.bytes is None and not entry.users:
+                shutil.rmtree(entry.folder, ignore_errors=True)  # nobody counts what is in it
                 del self._entries[key]
             total = sum(one.bytes or 0 for one in self._entries.values())
             for old, one in list(self._entries.items()):

@@ -67,13 +67,14 @@ def test_what_is_in_use_stays(cache: FileCache) -> None:
     assert one.fetched == 1
 
 
-def test_a_fetch_that_failed_is_tried_again(cache: FileCache) -> None:
+def test_a_fetch_that_failed_is_tried_again(cache: FileCache, tmp_path: Path) -> None:
     def broken(target: Path) -> None:
         target.write_bytes(b"half")
         raise OSError("the line is cut")
 
     with pytest.raises(OSError, match="the line is cut"), cache.file("one", broken):
         pass
+    assert not list((tmp_path / "scratch").rglob("file"))  # what nobody counts leaves the disk
     use(cache, "one", Source(5))
 
 
