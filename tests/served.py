@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 import uvicorn
 from fastapi import FastAPI
@@ -17,11 +19,15 @@ _LIMIT_S = 20.0
 
 
 @contextmanager
-def served(app: FastAPI) -> Iterator[str]:
-    """Serve it on a thread of this process; yields its URL."""
+def served(
+    app: FastAPI, *, http: type[asyncio.Protocol] | Literal["auto"] = "auto"
+) -> Iterator[str]:
+    """Serve it on a thread of this process; yields its URL. http: the protocol's class."""
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
-    config = uvicorn.Config(app, log_level="warning", ws="none", timeout_graceful_shutdown=5)
+    config = uvicorn.Config(
+        app, http=http, log_level="warning", ws="none", timeout_graceful_shutdown=5
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()

@@ -60,6 +60,8 @@ class PatientProtocol(H11Protocol):
             self._in_vain += len(data)
             if self._in_vain > self.most_in_vain:
                 self.transport.abort()
+        else:
+            self._in_vain = 0  # the connection lives on, and the next body counts anew
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""

@@ -185,7 +185,7 @@ async def _upload(
         return await to_thread.run_sync(service.submit_for, owner, job, limiter=site.submitting)
     except BrokerUnavailable:
         raise  # it may be recorded all the same, and then needs its file
-    except BaseException:
+    except Exception:  # where this task is cancelled, the thread goes on, and records the job
         await site.uploads.remove(form.key)
         raise
 
