@@ -25,12 +25,13 @@ class Watching:
     """The states of one job, as they come."""
 
     def __init__(self, calls: Calls, job_id: str, *, timeout: float | None = None) -> None:
-        """timeout: seconds after which `next` raises WaitedTooLong."""
+        """timeout: seconds after which `next` raises WaitedTooLong; at worst half as many more."""
         self._calls = calls
         self._job_id = job_id
         self._end = None if timeout is None else time.monotonic() + timeout
         self._timeout = timeout
         self._stream: Stream | None = None
+        self._stream_s = 0.0
         self._streams_left = _MOST_STREAMS
         self._poll_s = 0.0
         self._last: State | None = None
@@ -61,12 +62,15 @@ class Watching:
     def _told(self) -> Plan[State | None]:
         """Wait for the next event; None where there was none."""
         try:
+            if self._left_s() < self._stream_s / 2:
+                yield from self.stop()  # its silence would be borne for longer than is left
             if self._stream is None:
+                self._stream_s = self._silence_s()
                 request = Request(
                     "GET",
                     f"{job_path(self._job_id)}/events",
                     headers={"Accept": "text/event-stream"},
-                    read_s=self._silence_s(),
+                    read_s=self._stream_s,
                 )
                 self._stream = yield Listen(request)
                 if self._stream.status != 200:

@@ -169,7 +169,7 @@ def test_an_event_loop_reads_writes_and_packs_nothing_itself(
     threads: set[int] = set()
 
     class File(io.FileIO):
-        def read(self, size: int | None = -1) -> bytes:  # type: ignore[override]
+        def read(self, size: int | None = -1) -> bytes:
             threads.add(threading.get_ident())
             return super().read(size)
 

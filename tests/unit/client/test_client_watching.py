@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from kiosk_tasks.client.calls import Calls
@@ -73,6 +75,20 @@ def test_a_server_that_is_started_anew_is_waited_for(monkeypatch: pytest.MonkeyP
 def test_a_job_that_is_gone_is_no_reason_to_wait() -> None:
     with pytest.raises(NotFound):
         follow(Network(reply(404), reply(404, {"message": "no job j1."})), Watching(CALLS, "j1"))
+
+
+def test_a_stream_is_not_listened_to_for_longer_than_the_timeout(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 100.0
+    clock = SimpleNamespace(monotonic=lambda: now)
+    monkeypatch.setattr("kiosk_tasks.client.watching.time", clock)
+    network = Network(event(job("predicting")), event(job("done")))
+    watching = Watching(CALLS, "j1", timeout=16)
+    assert network.run(watching.next())
+    now += 15.0  # the server is alive, so that the first stream could be silent for 16 s more
+    assert network.run(watching.next())
+    assert [request.read_s for request in network.requests] == [16.0, 1.0]
 
 
 def test_the_timeout_ends_the_wait_and_says_that_the_job_goes_on() -> None:
