@@ -18,6 +18,9 @@ from kiosk_tasks.redis_clients import mapped_broker_errors
 __all__ = ["Inbox"]
 
 
+_NO_LIST = object()
+
+
 class Inbox:
     """What one replica has taken. A key leaves a list only for another, or when it is `done`."""
 
@@ -50,10 +53,13 @@ class Inbox:
             pipe.lmove(queue, self._mine, "RIGHT", "LEFT")
         pipe.lrange(self._mine, 0, -1)
         with mapped_broker_errors():
-            *moved, held = pipe.execute()
-        busy = [queue for queue, key in zip(self._queues, moved, strict=True) if key is not None]
+            *moved, held = map(_unless_no_list, pipe.execute(raise_on_error=False))
+        lists = {q: key for q, key in zip(self._queues, moved, strict=True) if key is not _NO_LIST}
+        busy = [queue for queue, key in lists.items() if key is not None]
         if busy:
             self._busiest = busy[-1]
+        elif self._busiest not in lists:
+            self._busiest = next(iter(lists), self._busiest)
         return list(dict.fromkeys(reversed(held)))
 
     def wait(self, seconds: float) -> None:
@@ -99,3 +105,15 @@ class Inbox:
 
     def _alive(self, replica: str) -> str:
         return f"{self._prefix}alive:{replica}"
+
+
+def _unless_no_list(answer: Any) -> Any:
+    """Return an answer; `_NO_LIST` if the key is none: nobody can have pushed to it.
+
+    Raises what the server has refused for another reason.
+    """
+    if isinstance(answer, redis.ResponseError) and "WRONGTYPE" in str(answer):
+        return _NO_LIST
+    if isinstance(answer, Exception):
+        raise answer
+    return answer

@@ -287,6 +287,19 @@ def test_what_is_no_hash_of_a_job_is_dropped_and_left_alone(
     assert frontend.waiting() == 0
 
 
+def test_queue_that_is_no_list_stops_no_other(
+    bridge: Bridge, client: Client, frontend: Frontend
+) -> None:
+    frontend.redis.set("relay_old", "a string")
+    bridge._inbox._busiest = "relay_old"
+    assert bridge.take() == 0
+    bridge._inbox.wait(0.01)
+    key = frontend.submit()
+    drain(bridge)
+    assert len(client.waiting("predict")) == 1
+    assert frontend.poll(key)["job_id"] == job_id_of(key)
+
+
 def test_hash_that_is_not_utf8_fails(bridge: Bridge, frontend: Frontend) -> None:
     key = frontend.write()
     frontend.redis.hset(key, "original_name", b"\xff.tif")
