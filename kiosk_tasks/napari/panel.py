@@ -87,7 +87,7 @@ class KioskPanel(QWidget):
         self.job = job  # from the thread: an assignment, no Qt
 
     def _connection(self) -> partial[Client]:
-        QSettings("kiosk-tasks", "napari").setValue("url", self.url.text())
+        QSettings("kiosk-tasks", "napari").setValue("url", _without_token(self.url.text()))
         return partial(Client, self.url.text() or None, self.token.text() or None)
 
     def _start(self, work: Any, returned: Any, *arguments: Any) -> Any:
@@ -229,6 +229,13 @@ def _first_url() -> str:
         return find_address().url
     except KioskClientError:
         return _LOCAL
+
+
+def _without_token(url: str) -> str:
+    """Return an address to be remembered: whoever logs in there, and with what, is left out."""
+    start, mark, rest = url.rpartition("://")
+    host, slash, path = rest.partition("/")
+    return f"{start}{mark}{host.rpartition('@')[2]}{slash}{path}"
 
 
 def _cancelled(job: Job) -> str:

@@ -116,6 +116,12 @@ def test_the_server_is_asked_what_it_offers(seen: dict[str, Any]) -> None:
     assert "no Kiosk answers at http://127.0.0.1:9" in seen["refused"]
 
 
+def test_the_address_is_remembered_without_the_token_in_it(
+    seen: dict[str, Any], kiosk: Kiosk
+) -> None:
+    assert seen["remembered"] == kiosk.url
+
+
 def test_the_form_has_units_ranges_and_the_layers_pixel_size(seen: dict[str, Any]) -> None:
     assert "Diameter (px)" in seen["form"]["labels"]
     assert seen["form"]["ranges"]["diameter"] == "2.4 to 240"
