@@ -15,9 +15,9 @@ def step_back(pid: int, nice: int) -> None:
     nice: 0 to 19, higher is later. Linux shares the processor between sessions first, where it
     groups them (autogroup), and then `nice` alone would only count inside the part's own.
     """
-    with suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, pid, nice)
     group = Path(f"/proc/{pid}/autogroup")
     if group.exists():
         with suppress(OSError):
             group.write_text(str(nice))
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, pid, nice)

@@ -104,7 +104,7 @@ def test_a_model_server_that_is_away_is_said_in_a_sentence(web: WebService) -> N
     assert answers[0].json()["error"] == "ModelServerUnavailable"
     assert "did not answer" in answers[0].json()["message"]
     assert "retry-after" in answers[0].headers
-    assert time.monotonic() - begun < 6, "nobody waits for everybody"
+    assert time.monotonic() - begun < 11, "nobody waits for everybody"  # six times two seconds
 
 
 def test_the_page_of_operations_needs_nothing_but_the_service(web: WebService) -> None:
@@ -143,7 +143,7 @@ def test_what_is_missing_is_named_and_nobody_waits_long(
         begun = time.monotonic()
         with ThreadPoolExecutor(8) as many:
             answers = list(many.map(lambda _: web.http.get("/readyz"), range(8)))
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < 12  # not eight times two seconds
         assert {answer.status_code for answer in answers} == {503}
         said = answers[0].json()
         assert said["status"] == "unavailable"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 
-from kiosk_tasks.stack import OpenWeb, PortTaken
+from kiosk_tasks.stack import OpenWeb, PortTaken, Stack
 from kiosk_tasks.stack.sockets import HOST, Reservation
 from kiosk_tasks.stack.web import WebPlan, check_web, link_secret, web_argv, web_values
 
@@ -64,11 +64,14 @@ def test_links_are_made_for_where_browsers_find_it() -> None:
 
 
 def test_links_outlive_a_restart(tmp_path: Path) -> None:
-    first = link_secret(tmp_path)
-    assert len(first) == 64
-    assert link_secret(tmp_path) == first
-    (file,) = tmp_path.iterdir()
-    assert file.stat().st_mode & 0o777 == 0o600
+    starts = []
+    for _ in range(2):
+        with ExitStack() as cleanup:
+            plan = Stack(tmp_path, queues=["predict"], web_port=0)._plan(cleanup)
+            starts.append(plan.values["KIOSK_LINK_SECRET"])
+    assert len(starts[0]) == 64
+    assert starts[0] == starts[1]
+    assert (tmp_path / "link.secret").stat().st_mode & 0o777 == 0o600
 
 
 def test_an_empty_secret_signs_nothing(tmp_path: Path) -> None:
