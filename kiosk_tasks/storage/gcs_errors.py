@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import http.client
 import re
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from kiosk_tasks.errors import (
     StorageFull,
     StorageUnavailable,
 )
+from kiosk_tasks.storage.disk_errors import disk_error
 
 __all__ = ["VENDOR_ERRORS", "mapped_errors", "no_bucket", "status_of"]
 
@@ -43,7 +43,7 @@ def mapped_errors(bucket: str, key: str) -> Iterator[None]:
     except VENDOR_ERRORS as exc:
         raise _ours(exc, bucket, key) from exc
     except OSError as exc:
-        raise _of_disk(exc, bucket, key) from exc
+        raise disk_error(exc, bucket, key) from exc
 
 
 def status_of(error: Exception) -> int:
@@ -94,14 +94,4 @@ def _of_status(bucket: str, key: str, *, status: int, said: str) -> KioskError:
     return StorageDenied(
         f"the bucket {bucket!r} refuses {key!r} with status {status}{lacking}. Look at the "
         f"worker's credentials and at the bucket's roles: Storage Object User is what it needs."
-    )
-
-
-def _of_disk(error: OSError, bucket: str, key: str) -> KioskError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StorageFull(
-            f"the disk is full: {key!r} cannot be fetched. Free some space, then resubmit."
-        )
-    return StorageUnavailable(
-        f"{key!r} cannot be moved from or to the bucket {bucket!r}: {type(error).__name__}."
     )

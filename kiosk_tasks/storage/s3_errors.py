@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -24,6 +23,7 @@ from kiosk_tasks.errors import (
     StorageFull,
     StorageUnavailable,
 )
+from kiosk_tasks.storage.disk_errors import disk_error
 
 __all__ = ["CONFLICTS", "code_of", "mapped_errors", "no_bucket", "not_deleted"]
 
@@ -58,7 +58,7 @@ def mapped_errors(bucket: str, key: str) -> Iterator[None]:
             f"the bucket {bucket!r} does not answer for {key!r}: {type(exc).__name__}."
         ) from exc
     except OSError as exc:
-        raise _of_disk(exc, bucket, key) from exc
+        raise disk_error(exc, bucket, key) from exc
 
 
 def code_of(error: ClientError) -> str:
@@ -102,14 +102,4 @@ def _of_code(bucket: str, key: str, *, code: str, status: int) -> KioskError:
     return StorageDenied(
         f"the bucket {bucket!r} refuses {key!r}: {code}. Look at the worker's credentials and at "
         f"the bucket's policy; without s3:ListBucket a missing object looks like this, too."
-    )
-
-
-def _of_disk(error: OSError, bucket: str, key: str) -> KioskError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StorageFull(
-            f"the disk is full: {key!r} cannot be fetched. Free some space, then resubmit."
-        )
-    return StorageUnavailable(
-        f"{key!r} cannot be moved from or to the bucket {bucket!r}: {type(error).__name__}."
     )

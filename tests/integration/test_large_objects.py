@@ -49,7 +49,11 @@ def test_memory_of_a_process_that_moves_a_large_object(url: str, tmp_path: Path)
             digest.update(piece)
     argv = [sys.executable, "-m", "tests.storage_writers", "copy", url, "a/key"]
     done = subprocess.run(
-        [*argv, source, target], stdout=subprocess.PIPE, check=True, env=dict(os.environ)
+        [*argv, source, target],
+        stdout=subprocess.PIPE,
+        check=True,
+        env=dict(os.environ),
+        timeout=300,
     )
     told = json.loads(done.stdout)
     with target.open("rb") as file:
