@@ -29,7 +29,8 @@ function commandLine(job, type, given) {
     if (value === true) return `--${option}`;
     return value === false ? `--no-${option}` : `--${option} ${quoted(String(value))}`;
   });
-  return ["kiosk run", type, quoted(job.name), ...options, "-o results"].join(" ");
+  const path = job.name.startsWith("-") ? `./${job.name}` : job.name; // no option
+  return ["kiosk run", type, quoted(path), ...options, "-o results"].join(" ");
 }
 
 function program(job, type, given) {
@@ -46,8 +47,18 @@ function program(job, type, given) {
 }
 
 function curl(job, type, given) {
-  const fields = given.map(([name, value]) => `-F ${quoted(`${name}=${value}`)}`);
+  const fields = given.map(([name, value]) => field(name, String(value)));
   const user = job.user ? [`-u ${quoted(job.user)}`] : [];
-  const file = `-F ${quoted(`file=@${job.name}`)}`;
+  const file = `-F ${quoted(`file=@${curlName(job.name)}`)}`;
   return ["curl", ...user, ...fields, file, quoted(`${location.origin}/jobs/${type}`)].join(" ");
+}
+
+/** Return a form's field; to curl, some values would mean the content of a file of that name. */
+function field(name, value) {
+  return `${/^[\w.,:+-]*$/.test(value) ? "-F" : "--form-string"} ${quoted(`${name}=${value}`)}`;
+}
+
+/** Return a file's name as -F takes it, to which commas and semicolons end one. */
+function curlName(name) {
+  return /[,;"\\]/.test(name) || name === "-" ? `"${name.replaceAll(/["\\]/g, "\\$&")}"` : name;
 }

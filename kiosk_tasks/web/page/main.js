@@ -22,7 +22,7 @@ function route() {
   home.hidden = Boolean(id);
   place.hidden = !id;
   if (id) {
-    view = new JobView(decodeURIComponent(id));
+    view = new JobView(decoded(id));
     place.replaceChildren(view.element);
     view.start();
     window.scrollTo(0, 0);
@@ -36,6 +36,14 @@ function route() {
     }
   }
   first = false;
+}
+
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text; // a broken address; the server will not know it
+  }
 }
 
 connection.addEventListener("change", () => {
