@@ -17,6 +17,8 @@ from tests.kiosk_up import Kiosk
 from tests.page_images import draw_images
 from tests.processes import child
 
+RATE = 12
+
 
 @pytest.fixture
 def closed(kiosk: Kiosk, tmp_path: Path) -> Iterator[str]:
@@ -26,7 +28,7 @@ def closed(kiosk: Kiosk, tmp_path: Path) -> Iterator[str]:
         port = probe.getsockname()[1]
     url, log = f"http://127.0.0.1:{port}", tmp_path / "log"
     argv = [sys.executable, "-m", "kiosk_tasks", "web", "--port", str(port)]
-    env = {**kiosk.env, "KIOSK_API_TOKENS": "alice:sesame"}
+    env = {**kiosk.env, "KIOSK_API_TOKENS": "alice:sesame", "KIOSK_WEB_RATE": str(RATE)}
     with child(argv, log=log, env=env) as process:
 
         def answers() -> bool:
@@ -56,3 +58,24 @@ def test_a_browser_that_knows_name_and_token(closed: str, tmp_path: Path) -> Non
             page.get_by_role("link", name="Download all").click()
         fetching.value.save_as(tmp_path / "result.zip")
         assert (tmp_path / "result.zip").read_bytes().startswith(b"PK")
+
+
+def test_more_files_than_a_minute_takes_are_all_sent(closed: str, tmp_path: Path) -> None:
+    """Looks into files take nothing from what may be sent; what is too much waits, and is sent."""
+    paths = [tmp_path / f"{number}.tif" for number in range(RATE + 1)]
+    for path in paths:
+        path.write_bytes(b"II*\0")
+    refused: list[str] = []
+    known = {"username": "alice", "password": "sesame"}
+    with chromium() as browser, opened(browser, closed, http_credentials=known) as page:
+        page.on(
+            "response", lambda answer: refused.append(answer.url) if answer.status == 429 else None
+        )
+        choose(page, "predict", paths)
+        page.locator("#start").click()
+        for path in paths:
+            name = page.locator("#jobs .name").get_by_text(path.name, exact=True)
+            expect(name).to_have_count(1)
+        expect(page.locator("#sending .job")).to_have_count(0)
+    sent = [url for url in refused if url.endswith("/jobs/predict")]
+    assert len(sent) == 1, "others waited while one had been refused"

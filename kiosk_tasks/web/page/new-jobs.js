@@ -1,6 +1,6 @@
 // The panel that takes files: drop or choose, say what to do with them, start.
 
-import { ask, inspect, sentence } from "./api.js";
+import { Refused, ask, inspect, sentence } from "./api.js";
 import { announce, button, h, icon, setText } from "./dom.js";
 import { SchemaForm } from "./schema-form.js";
 import { uploads } from "./uploads.js";
@@ -97,7 +97,7 @@ function takeDrops() {
 
 function add(files) {
   if (!files.length) return;
-  const chosen = [...files].map((file) => ({ file, header: null, asked: false }));
+  const chosen = [...files].map((file) => ({ file, header: null }));
   state.files.push(...chosen);
   announce(`${count(chosen.length, "file")} chosen.`);
   show();
@@ -107,13 +107,14 @@ function add(files) {
 
 /** Read a file's header, one file after the other. */
 function look(entry) {
-  entry.asked = true;
   inspecting = inspecting.then(async () => {
-    if (!state.files.includes(entry)) return;
-    try {
-      entry.header = await inspect(entry.file);
-    } catch {
-      entry.asked = false; // the job will say what is wrong with it
+    while (state.files.includes(entry) && !entry.header) {
+      try {
+        entry.header = await inspect(entry.file);
+      } catch (error) {
+        if (!(error instanceof Refused && error.passing)) return; // the job will say what is wrong
+        await new Promise((resolve) => setTimeout(resolve, error.retryAfter * 1000));
+      }
     }
     show();
   });

@@ -43,6 +43,7 @@ class Uploads extends EventTarget {
   }
 
   #next() {
+    if (this.all.some(({ held }) => held)) return; // the server would refuse the others, too
     const busy = this.all.filter((upload) => upload.state === "sending").length;
     const waiting = this.all.filter((upload) => upload.state === "waiting");
     waiting.slice(0, Math.max(0, AT_ONCE - busy)).forEach((upload) => this.#send(upload));
@@ -51,6 +52,7 @@ class Uploads extends EventTarget {
   async #send(upload) {
     upload.tries += 1;
     upload.share = 0;
+    upload.held = false;
     const progress = (share) => {
       upload.share = share;
       this.#set(upload, "sending");
@@ -78,6 +80,8 @@ class Uploads extends EventTarget {
       this.#set(upload, "failed", error.message);
       announce(`${upload.name}: ${error.message}`);
     } else if (error instanceof Refused) {
+      upload.tries = 0; // it is there, and says when to come again
+      upload.held = true;
       this.#set(upload, "paused", `${error.message} Trying again in ${error.retryAfter} s.`);
       setTimeout(() => this.#resume(upload), error.retryAfter * 1000);
     } else if (upload.tries >= TRIES) {
@@ -91,6 +95,7 @@ class Uploads extends EventTarget {
 
   #resume(upload) {
     if (upload.state !== "paused") return;
+    upload.held = false;
     this.#set(upload, "waiting");
     this.#next();
   }

@@ -213,6 +213,16 @@ def test_only_changes_count(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ask(one, "POST", "/jobs/predict", client="10.0.0.2") == ""
 
 
+def test_looks_into_files_are_counted_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = gate(monkeypatch, WEB_RATE="2")
+    for _ in range(2):
+        ask(one, "POST", "/inspect")
+    refused(TooManyRequests, one, "POST", "/inspect")
+    for _ in range(2):
+        ask(one, "POST", "/jobs/predict")
+    refused(TooManyRequests, one, "POST", "/jobs/predict")
+
+
 def test_no_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     one = gate(monkeypatch, WEB_RATE="0")
     for _ in range(2000):
