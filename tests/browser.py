@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
 __all__ = [
     "JOB_LIMIT_MS",
@@ -19,13 +19,16 @@ __all__ = [
     "chromium",
     "faults_of",
     "has_pixels",
-    "newest_row",
+    "newcomer",
     "opened",
     "picture",
+    "rows",
     "start",
 ]
 
-JOB_LIMIT_MS = 90_000
+JOB_LIMIT_MS = 240_000
+LIMIT_MS = 60_000
+"""How long anything else is waited for: far longer than it takes, so that a busy machine may be."""
 PICTURES = Path(__file__).parents[1] / "test-artifacts"
 _FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
@@ -41,6 +44,7 @@ def chromium() -> Iterator[Browser]:
     if found is None:
         message = "there is no chromium; `make browser` installs it on Debian, as root"
         pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+    expect.set_options(timeout=LIMIT_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found, args=list(_FLAGS))
         yield browser
@@ -51,7 +55,7 @@ def chromium() -> Iterator[Browser]:
 def opened(browser: Browser, url: str, **options: Any) -> Iterator[Page]:
     """Open the page in a window of its own; an error in its scripts fails the test."""
     context: BrowserContext = browser.new_context(**{"accept_downloads": True, **options})
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(LIMIT_MS)
     page = context.new_page()
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
@@ -85,8 +89,21 @@ def choose(page: Page, kind: str, paths: Sequence[Path], **values: str) -> None:
 
 def start(page: Page, name: str) -> Locator:
     """Press Start; return the row of the job that comes of the file of that name."""
-    before = set(page.locator("#jobs .job").evaluate_all("all => all.map(one => one.dataset.id)"))
+    before = rows(page)
     page.locator("#start").click()
+    return newcomer(page, name, before)
+
+
+def rows(page: Page) -> list[str]:
+    """Return the ids of the jobs in the list."""
+    ids: list[str] = page.locator("#jobs .job").evaluate_all(
+        "all => all.map(one => one.dataset.id)"
+    )
+    return ids
+
+
+def newcomer(page: Page, name: str, before: Sequence[str]) -> Locator:
+    """Wait for a job on the file of that name that was not in the list before; return its row."""
     found = page.wait_for_function(
         """([name, before]) => [...document.querySelectorAll("#jobs .job")].find(row =>
             !before.includes(row.dataset.id)
@@ -94,11 +111,6 @@ def start(page: Page, name: str) -> Locator:
         arg=[name, list(before)],
     )
     return page.locator(f'#jobs .job[data-id="{found.json_value()}"]')
-
-
-def newest_row(page: Page) -> Locator:
-    """Return the first row of the list."""
-    return page.locator("#jobs .job").first
 
 
 def has_pixels(page: Page) -> bool:
