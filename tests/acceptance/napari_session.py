@@ -55,12 +55,21 @@ class Session:
         until(lambda: self.panel.job_types, "job types")
         return sorted(self.panel.job_types)
 
-    def connect_to_nobody(self) -> str:
-        count = len(told())
+    def connect_to_nobody(self) -> Callable[[], str]:
+        """Ask a server that is not there; return what waits for the answer, which takes seconds."""
+        there = self.panel.url.text()
         self.panel.url.setText("http://127.0.0.1:9")
         self.panel.connect_button.click()
-        until(lambda: len(told()) > count, "a server that is not there is told")
-        return told()[-1]
+        self.panel.url.setText(there)
+
+        def answers() -> list[str]:
+            return [one for one in told() if "127.0.0.1:9 (" in one]
+
+        def answer() -> str:
+            until(answers, "a server that is not there is told")
+            return answers()[-1]
+
+        return answer
 
     def do(self, type_name: str, *layers: Any, axes: str | None = None, **params: Any) -> None:
         self.choose(type_name, *layers)
@@ -162,7 +171,9 @@ def main(url: str, folder: Path) -> dict[str, Any]:
     session.do("predict", stack)
     until(lambda: len(told()) > count, "doubt about axes is told")
     seen["doubt"] = told()[-1]
+    refused = session.connect_to_nobody()
     seen["stack"] = session.layers_of("predict", stack, axes="ZYX")
+    seen["refused"] = refused()
 
     session.do("predict", nuclei, diameter="1000")
     seen["range"] = told()[-1]
@@ -179,7 +190,6 @@ def main(url: str, folder: Path) -> dict[str, Any]:
     session.panel.cancel_button.click()
     until(lambda: session.panel.status.text() == "cancelled", "the job is cancelled")
     seen["cancelled"] = {"told": told()[-1], "added": len(viewer.layers) - before - 1}
-    seen["refused"] = session.connect_to_nobody()
     viewer.close()
     return seen
 
