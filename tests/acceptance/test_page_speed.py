@@ -6,6 +6,7 @@ import json
 import re
 import statistics
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,25 +21,20 @@ PAGE = Path(__file__).parents[2] / "kiosk_tasks" / "web" / "page"
 MOST_BYTES = 150_000
 FIRST_PAINT_MS = 1000
 LONGEST_TASK_MS = 200
+"""Of the processor: how long the page's thread waited for it says nothing of the page."""
 JOBS, RUNNING = 200, 20
+TASKS = "disabled-by-default-devtools.timeline"
 FIGURES = Path(__file__).parents[2] / "test-artifacts" / "page_figures.json"
 
-WATCH = """
-window.tasks = [];
-new PerformanceObserver(list => window.tasks.push(...list.getEntries().map(one => one.duration)))
-    .observe({ type: "longtask", buffered: true });
-"""
 SCROLL = """() => new Promise(done => {
     scrollTo(0, 0);
-    const times = [];
-    let last = performance.now();
-    const step = now => {
-        times.push(now - last);
-        last = now;
+    let frames = 0;
+    const step = () => {
+        frames += 1;
         const before = scrollY;
         scrollBy(0, 90);
-        if (scrollY > before && times.length < 2000) requestAnimationFrame(step);
-        else done({ frames: times.length, longest: Math.max(...times) });
+        if (scrollY > before && frames < 2000) requestAnimationFrame(step);
+        else done(frames);
     };
     requestAnimationFrame(step);
 })"""
@@ -75,7 +71,7 @@ def test_light_and_quickly_painted(browser: Browser, kiosk: Kiosk) -> None:
         sent.append(got[1])
         sizes.append(got[2])
     note(first_paint_ms=round(statistics.median(paints)), sent_bytes=sent[0], bytes=sizes[0])
-    assert statistics.median(paints) < FIRST_PAINT_MS
+    assert min(paints) < FIRST_PAINT_MS  # what else the machine does can only make it later
     assert 10_000 < max(sent) < max(sizes) < MOST_BYTES
     assert sum(path.stat().st_size for path in PAGE.iterdir()) < MOST_BYTES
 
@@ -109,22 +105,44 @@ def answered(page: Page, jobs: list[dict[str, Any]]) -> None:
 
 
 def test_two_hundred_jobs_stay_smooth(browser: Browser, kiosk: Kiosk, template: Any) -> None:
+    built: list[float] = []
+    scrolled: list[float] = []
     with opened(browser, kiosk.url) as page:
-        page.add_init_script(WATCH)
         answered(page, many_jobs(template))
-        page.reload()
-        expect(page.locator("#jobs .job")).to_have_count(JOBS)
+        with tasks_of(browser, page, built):
+            page.reload()
+            expect(page.locator("#jobs .job")).to_have_count(JOBS)
         units = page.locator("#jobs .job .units").first
         before = units.inner_text()
-        built = max([0.0, *page.evaluate("window.tasks.splice(0)")])
-        longest: list[float] = []
-        while len(longest) < 5 and min([LONGEST_TASK_MS, *longest]) >= LONGEST_TASK_MS:
-            scrolled = page.evaluate(SCROLL)  # again where other programs were in the way
-            longest.append(max([0.0, *page.evaluate("window.tasks.splice(0)")]))
-        expect(units).not_to_have_text(before)  # it went on meanwhile
-    note(jobs=JOBS, scroll_frames=scrolled["frames"], longest_task_ms=longest[-1], build_ms=built)
-    assert scrolled["frames"] > 50
-    assert min(longest) < LONGEST_TASK_MS
+        with tasks_of(browser, page, scrolled):
+            frames = page.evaluate(SCROLL)
+            expect(units).not_to_have_text(before)  # it went on meanwhile
+    note(jobs=JOBS, scroll_frames=frames, longest_task_ms=max(scrolled), build_ms=max(built))
+    assert frames > 50
+    assert max(scrolled) < LONGEST_TASK_MS
+
+
+def test_long_tasks_are_seen(browser: Browser, kiosk: Kiosk) -> None:
+    taken: list[float] = []
+    work = "() => { let sum = 0; for (let i = 0; i < 4e8; i += 1) sum += i % 7; return sum; }"
+    with opened(browser, kiosk.url) as page, tasks_of(browser, page, taken):
+        page.evaluate(work)
+    assert max(taken) > LONGEST_TASK_MS
+
+
+@contextmanager
+def tasks_of(browser: Browser, page: Page, taken: list[float]) -> Iterator[None]:
+    """Write down the processor time of each task of the page's main thread, ms."""
+    browser.start_tracing(page=page, categories=["__metadata", TASKS])
+    yield
+    events = json.loads(browser.stop_tracing())["traceEvents"]
+    main = {
+        (event["pid"], event["tid"])
+        for event in events
+        if event["name"] == "thread_name" and event["args"]["name"] == "CrRendererMain"
+    }
+    tasks = [event for event in events if event["name"] == "RunTask" and "tdur" in event]
+    taken += [event["tdur"] / 1000 for event in tasks if (event["pid"], event["tid"]) in main]
 
 
 @pytest.fixture(scope="module")
