@@ -88,12 +88,12 @@ def worth_repeating(reply: Reply, request: Request) -> bool:
 def pause_s(attempt: int, reply: Reply | None = None) -> float:
     """Return how long to wait before the next attempt, seconds; what the server asks for counts.
 
-    attempt: how many there were. Without a word of the server it doubles, with some chance in it,
-    so that many clients do not come back at once.
+    attempt: how many there were. Without a word of the server it doubles. There is some chance in
+    it, so that many clients do not come back at once.
     """
     asked = (reply.headers.get("retry-after") or "") if reply is not None else ""
     if asked.isdigit():
-        return min(float(asked), _LONGEST_PAUSE_S)
+        return min(float(asked) + random.random(), _LONGEST_PAUSE_S)  # noqa: S311  # no secret
     spread = 0.75 + random.random() / 2  # noqa: S311  # no secret
     return min(_FIRST_PAUSE_S * 2.0 ** (attempt - 1), _LONGEST_PAUSE_S) * spread
 

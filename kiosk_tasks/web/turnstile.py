@@ -1,4 +1,4 @@
-"""Turns away submissions that would wait too long, at once: their senders come back in a second.
+"""Turns away submissions that would wait too long, at once: their senders come back soon.
 
 It learns how many the service works off quickly enough when they come at the same time.
 """
@@ -21,8 +21,10 @@ _FEWEST, _MOST = 8, 16
 _CUT, _GROWTH = 0.7, 0.5
 _SMALL_BYTES = 2**20
 """More than that takes its time on the way; what the service does with it is the lesser part."""
-_COME_BACK_S = "1"
-_SENTENCE = "too many submissions come at once; send this one again in a second."
+_EACH_S = 0.025
+"""What a small submission takes of a busy machine: so much later each is told to come back."""
+_LONGEST_S = 30.0
+_SENTENCE = "too many submissions come at once; send this one again in a moment."
 
 
 class Overloaded(TransientError):
@@ -40,7 +42,7 @@ class WaitingRoom:
         self._clock = clock
         self._inside = 0
         self._seats = float(_MOST)
-        self._cut_at = float("-inf")
+        self._cut_at = self._turn = float("-inf")
 
     @contextmanager
     def seat(self) -> Iterator[None]:
@@ -54,6 +56,12 @@ class WaitingRoom:
         finally:
             self._inside -= 1
             self._learn(begun, self._clock())
+
+    def come_back_s(self) -> int:
+        """Return when whoever is turned away may find a seat: not all of them at once, seconds."""
+        now = self._clock()
+        self._turn = min(max(self._turn, now) + _EACH_S, now + _LONGEST_S)
+        return 1 + int(self._turn - now)
 
     def _learn(self, begun: float, now: float) -> None:
         if now - begun <= self._patience_s:
@@ -71,7 +79,7 @@ class Turnstile:
         self._app = app
         self._room = room or WaitingRoom()
         self._refusal = error_response(Overloaded(_SENTENCE))  # made once: it must cost little
-        self._refusal.headers["Retry-After"] = _COME_BACK_S
+        del self._refusal.headers["Retry-After"]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer it."""
@@ -82,7 +90,14 @@ class Turnstile:
             with self._room.seat():
                 await self._app(scope, receive, send)
         except Overloaded:
-            await self._refusal(scope, receive, send)
+            await self._refuse(send)
+
+    async def _refuse(self, send: Send) -> None:
+        wait = (b"retry-after", str(self._room.come_back_s()).encode())
+        headers = [*self._refusal.raw_headers, wait]  # a list of its own: others add to it
+        status = self._refusal.status_code
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": self._refusal.body})
 
 
 def is_small(scope: Scope) -> bool:

@@ -67,7 +67,8 @@ def test_pauses_grow_and_what_the_server_asks_for_counts() -> None:
         reply(429, Retry_After="7"), reply(503, Retry_After="9000"), reply(200, job())
     )
     network.run(CALLS.job("j1"))
-    assert network.pauses == [7.0, 60.0]
+    assert 7 <= network.pauses[0] <= 8  # not all who are told the same at the same moment
+    assert network.pauses[1] == 60.0
 
 
 def test_the_last_attempt_tells_what_was_wrong() -> None:

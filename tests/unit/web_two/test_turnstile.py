@@ -63,6 +63,17 @@ def test_guests_that_stay_cost_seats_but_never_the_last() -> None:
     assert seats(room) == 16
 
 
+def test_those_who_are_turned_away_come_back_one_after_the_other() -> None:
+    clock = Clock()
+    room = WaitingRoom(clock=clock)
+    told = [room.come_back_s() for _ in range(184)]
+    assert told == sorted(told)
+    assert [told.count(wait) for wait in (1, 2, 3, 4)] == pytest.approx([40] * 4, abs=1)
+    assert max(room.come_back_s() for _ in range(10_000)) <= 31
+    clock.now += 100
+    assert room.come_back_s() == 1
+
+
 def test_one_that_fails_leaves_its_seat() -> None:
     room = WaitingRoom(clock=Clock())
     for _ in range(100):
@@ -75,11 +86,16 @@ def test_who_is_turned_away_has_not_used_up_a_request(monkeypatch: pytest.Monkey
     """They come back every second, until they are let in."""
     monkeypatch.setenv("KIOSK_BUCKET", "memory://turnstile")
     monkeypatch.setenv("KIOSK_WEB_RATE", "2")
+    monkeypatch.setenv("KIOSK_CORS_ORIGINS", "https://friend.org")
     monkeypatch.setattr("kiosk_tasks.web.turnstile._MOST", 0)
+    friend = {"Origin": "https://friend.org"}
     with (
         served(create_app(Settings.load(), outside=fake_adapters())) as url,
         httpx.Client(base_url=url, trust_env=False) as http,
     ):
+        of_friend = http.post("/jobs/predict", content=b"{}", headers=friend)
         answers = [http.post("/jobs/predict", files={"file": b"x"}) for _ in range(5)]
     assert [answer.json()["error"] for answer in answers] == ["Overloaded"] * 5
     assert {answer.headers["Retry-After"] for answer in answers} == {"1"}
+    assert of_friend.headers["Access-Control-Allow-Origin"] == "https://friend.org"
+    assert not [a for a in answers if "Access-Control-Allow-Origin" in a.headers]
