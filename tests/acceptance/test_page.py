@@ -133,6 +133,31 @@ def test_the_form_follows_the_schema_and_the_file(page: Page, images: Path) -> N
     expect(page.locator(".fact-list .param")).to_contain_text(["mpp0.5", "min_size40"])
 
 
+def test_a_look_into_a_file_is_tried_again(page: Page, images: Path) -> None:
+    """So that a low rate does not keep the pixel size from the form."""
+    asked = []
+
+    def refuse(route: Route) -> None:
+        asked.append(route.request.url)
+        if len(asked) > 1:
+            route.continue_()
+            return
+        body = {"message": "too many at once.", "error": "TooManyRequests"}
+        route.fulfill(status=429, json=body, headers={"Retry-After": "1"})
+
+    page.route("**/inspect", refuse)
+    choose(page, "predict", [images / "nuclei.ome.tif"])
+    expect(page.locator("#p-mpp")).to_have_value("0.65")
+    assert len(asked) == 2
+
+
+def test_no_answer_is_not_called_no_job(page: Page, kiosk: Kiosk) -> None:
+    page.route(re.compile(r"/jobs/x$"), lambda route: route.fulfill(status=503, body=""))
+    page.goto(f"{kiosk.url}/#/jobs/x")
+    expect(page.locator(".job-view > .reason")).to_contain_text("cannot take this at the moment")
+    expect(page.locator("#job-title")).to_have_text("Job")
+
+
 def test_a_file_of_the_wrong_kind_is_not_sent(page: Page, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no image")
     choose(page, "predict", [tmp_path / "notes.txt"])

@@ -49,7 +49,7 @@ def jobs(kiosk: Kiosk, images: Path) -> dict[str, str]:
         }
         sent["failed"] = send("predict", images / "bad.tif", {})
         for job in sent.values():
-            wait_for(lambda job=job: client.get(f"/jobs/{job}").json()["ended"], limit_s=90)
+            wait_for(lambda job=job: client.get(f"/jobs/{job}").json()["ended"], limit_s=240)
     return sent
 
 

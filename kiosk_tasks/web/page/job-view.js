@@ -49,8 +49,8 @@ export class JobView {
       const job = await jobs.one(this.id);
       if (!this.#stopped) this.#show(job);
     } catch (error) {
-      setText(this.title, "No such job");
       const gone = error instanceof Refused && error.status === 404;
+      if (gone) setText(this.title, "No such job");
       setText(this.reason, gone ? error.message : sentence(error));
     }
   }
