@@ -42,7 +42,10 @@ class Web(BaseModel):
         1200,
         ge=0,
         validation_alias=names("WEB_RATE"),
-        description="Requests that change something, per minute and user; 0: as many as they like.",
+        description=(
+            "Requests that change something, per minute and user, and as many looks into files; "
+            "0: no limit."
+        ),
     )
     web_open_jobs: int = Field(
         10_000,
