@@ -13,7 +13,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from tests.browser import JOB_LIMIT_MS, choose, chromium, opened, start
+from tests.browser import JOB_LIMIT_MS, choose, chromium, opened, picture, start
 from tests.kiosk_up import Kiosk
 from tests.page_images import draw_images
 
@@ -67,6 +67,7 @@ def test_labels_are_shown_where_the_input_is_gone(page: Page, kiosk: Kiosk, imag
     )
     assert 0xFF000000 in colours, "black"
     assert len(colours) > 3, "labels"
+    picture(page, "gone_light_wide")
 
 
 def hostile(job: dict[str, Any]) -> dict[str, Any]:
@@ -126,6 +127,13 @@ def test_words_of_others_stay_words(page: Page, images: Path, tmp_path: Path) ->
     page.goto(f"{page.url.partition('#')[0]}#/jobs/%")  # no address at all
     expect(page.locator("#job-title")).to_have_text("No such job")
     unharmed(page)
+
+
+def test_harm_is_seen(page: Page) -> None:
+    unharmed(page)
+    page.evaluate("evil => { document.querySelector('main').innerHTML += evil; }", "<x-evil>")
+    with pytest.raises(AssertionError):
+        unharmed(page)
 
 
 def unharmed(page: Page) -> None:
