@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from kiosk_tasks.errors import TransientError
+from kiosk_tasks.errors import KioskError, TransientError
 from kiosk_tasks.web.errors import error_response
 
 __all__ = ["Overloaded", "Turnstile", "WaitingRoom", "is_small"]
@@ -90,11 +90,14 @@ class Turnstile:
             with self._room.seat():
                 await self._app(scope, receive, send)
         except Overloaded:
-            await self._refuse(send)
+            await self._refuse(receive, send)
 
-    async def _refuse(self, send: Send) -> None:
+    async def _refuse(self, receive: Receive, send: Send) -> None:
+        with suppress(KioskError):  # one that is too slow is refused as well
+            while (await receive()).get("more_body", False):
+                pass  # closed on a client that still sends, a connection takes the answer with it
         wait = (b"retry-after", str(self._room.come_back_s()).encode())
-        headers = [*self._refusal.raw_headers, wait]  # a list of its own: others add to it
+        headers = [*self._refusal.raw_headers, wait]
         status = self._refusal.status_code
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": self._refusal.body})

@@ -22,7 +22,7 @@ from tests.served import served
 
 BODY = b"x" * 900_000
 HEAD = (
-    b"POST /jobs/predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: multipart/form-data; "
+    b"POST /jobs/none HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: multipart/form-data; "
     b"boundary=b\r\nContent-Length: 900000\r\n\r\n"
 )
 
@@ -33,9 +33,8 @@ class Impatient(PatientProtocol):
     most_in_vain = 1_000_000
 
 
-def test_a_connection_may_be_turned_away_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_connection_may_be_refused_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KIOSK_BUCKET", "memory://x")
-    monkeypatch.setattr("kiosk_tasks.web.turnstile._MOST", 0)
     app = create_app(Settings.load(), outside=fake_adapters())
     with served(app, http=Impatient) as url:
         port = int(url.rpartition(":")[2])
@@ -45,8 +44,28 @@ def test_a_connection_may_be_turned_away_again_and_again(monkeypatch: pytest.Mon
                 answer = b""
                 while not answer.endswith(b"}"):
                     answer += connection.recv(65_536) or b"}"
-                assert answer.startswith(b"HTTP/1.1 503")
+                assert answer.startswith(b"HTTP/1.1 404")
                 connection.sendall(BODY)
+
+
+def test_who_is_turned_away_reads_why_though_the_connection_is_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("KIOSK_BUCKET", "memory://x")
+    monkeypatch.setattr("kiosk_tasks.web.turnstile._MOST", 0)
+    app = create_app(Settings.load(), outside=fake_adapters())
+    head = HEAD.replace(b"/none", b"/predict").replace(
+        b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"
+    )
+    with served(app, http=Impatient) as url:
+        port = int(url.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), 20) as connection:
+            connection.sendall(head)
+            for start in range(0, len(BODY), 1000):
+                connection.sendall(BODY[start : start + 1000])
+            answer = b"".join(iter(lambda: connection.recv(65_536), b""))
+    assert answer.startswith(b"HTTP/1.1 503")
+    assert answer.endswith(b"}")
 
 
 def test_a_job_that_is_recorded_while_the_service_stops_keeps_its_file(
