@@ -55,6 +55,7 @@ def web_process(
     """Run it with settings, named without `KIOSK_`; on a free port, if none is given."""
     folder.mkdir(parents=True, exist_ok=True)
     log, bucket = folder / "web.log", folder / "bucket"
+    said_before = log.stat().st_size if log.exists() else 0  # by one that ran here before
     clean = {name: value for name, value in os.environ.items() if not name.startswith("KIOSK_")}
     given = {
         "HOME": str(folder / "home"),
@@ -69,7 +70,7 @@ def web_process(
 
         def url() -> str:
             assert process.poll() is None, log.read_text()
-            found = re.search(r"serving url=(\S+)", log.read_text())
-            return found[1] if found else ""
+            found = re.search(rb"serving url=(\S+)", log.read_bytes()[said_before:])
+            return found[1].decode() if found else ""
 
         yield WebProcess(wait_for(url, limit_s=60), process.pid, bucket, log)
