@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -135,9 +136,10 @@ def test_a_viewer_that_is_closed_need_not_wait_for_the_job(
 
 
 def test_a_wait_outlives_a_service_that_is_started_anew(valkey: str, tmp_path: Path) -> None:
-    with place_on(valkey) as broker:
+    with place_on(valkey) as broker, ExitStack() as clients:
         with web_process(broker, tmp_path / "web", **SETTINGS) as web:
-            job = Client(web.url, "token-of-ann").segment(PIXELS)
+            client = clients.enter_context(Client(web.url, "token-of-ann"))
+            job = client.segment(PIXELS)
             listening = threading.Event()
             waiting = threading.Thread(
                 target=job.wait, args=(60, lambda _: listening.set()), daemon=True
