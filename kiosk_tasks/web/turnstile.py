@@ -17,7 +17,7 @@ from kiosk_tasks.web.errors import error_response
 __all__ = ["Overloaded", "Turnstile", "WaitingRoom", "is_small"]
 
 _PATIENCE_S = 0.12
-_FEWEST, _MOST = 8, 16
+_FEWEST, _MOST = 6, 10
 _CUT, _GROWTH = 0.7, 0.5
 _SMALL_BYTES = 2**20
 """More than that takes its time on the way; what the service does with it is the lesser part."""

@@ -46,21 +46,21 @@ def test_who_is_quick_makes_room_for_the_next() -> None:
     for _ in range(500):
         with room.seat():
             pass
-    assert seats(room) == 16
+    assert seats(room) == 10
 
 
 def test_guests_that_stay_cost_seats_but_never_the_last() -> None:
     clock = Clock()
     room = WaitingRoom(patience_s=0.1, clock=clock)
-    stay(room, clock, guests=12, seconds=0.2)
-    assert seats(room) == 11, "twelve that were slow together are one lesson"
+    stay(room, clock, guests=9, seconds=0.2)
+    assert seats(room) == 7, "nine that were slow together are one lesson"
     for _ in range(20):
-        stay(room, clock, guests=8, seconds=0.2)
+        stay(room, clock, guests=6, seconds=0.2)
     clock.now += 1
-    assert 8 <= seats(room) <= 9
+    assert 6 <= seats(room) <= 7
     for _ in range(60):
         stay(room, clock, guests=1, seconds=0.05)
-    assert seats(room) == 16
+    assert seats(room) == 10
 
 
 def test_those_who_are_turned_away_come_back_one_after_the_other() -> None:
@@ -79,7 +79,7 @@ def test_one_that_fails_leaves_its_seat() -> None:
     for _ in range(100):
         with pytest.raises(RuntimeError), room.seat():
             raise RuntimeError
-    assert seats(room) == 16
+    assert seats(room) == 10
 
 
 def test_who_is_turned_away_has_not_used_up_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
