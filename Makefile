@@ -15,7 +15,7 @@ export UV_SYSTEM_CERTS ?= true
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test browser screen faults check fmt up bench docs model requirements clean
+.PHONY: help demo test browser screen tools faults check fmt up bench docs model requirements clean
 
 help: ## Print this map
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -23,7 +23,7 @@ help: ## Print this map
 demo: $(VENV)/.run ## Segment a real image through the queue; results in demo/
 	$(BIN)/kiosk run predict $(IMAGE) -o $(OUT)
 
-test: $(VENV)/.dev browser screen ## Run all tests, with coverage
+test: $(VENV)/.dev browser screen tools ## Run all tests, with coverage
 	rm -f .coverage .coverage.*
 	$(BIN)/python -m tests
 	$(BIN)/python -m coverage combine -q
@@ -44,6 +44,9 @@ screen: ## Install a virtual screen and what Qt needs there; without it, napari'
 			libxcb-cursor0 libxcb-icccm4 libxcb-image0 libxcb-keysyms1 libxcb-randr0 \
 			libxcb-render-util0 libxcb-shape0 libxcb-xinerama0 libxkbcommon-x11-0 >/dev/null; } || \
 		echo "There is no Xvfb: napari's tests are skipped, and fail where CI is set."
+
+tools: ## Fetch helm, promtool, docker-compose and their like into .tools/bin, where they are missing
+	@$(PYTHON) tests/fetch_tools.py
 
 faults: $(VENV)/.dev ## Run the fault suite in its large size, about an hour; FAULTS=more options of it
 	$(BIN)/python -m pytest tests/faults --fault-size nightly $(FAULTS)
