@@ -6,11 +6,14 @@ import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
+
+from kiosk_tasks.setting_files import setting_files, text_of
 
 __all__ = [
     "RedactingFormatter",
@@ -105,7 +108,7 @@ class RedactingFormatter(logging.Formatter):
 
 
 def _secrets_of(environ: Mapping[str, str]) -> Iterator[str]:
-    for name, value in environ.items():
+    for name, value in (*environ.items(), *_in_files(environ)):
         found = {value} if _SECRET_NAME.search(name.upper()) else set()
         if "://" in value:
             found |= _logins(value)
@@ -113,6 +116,13 @@ def _secrets_of(environ: Mapping[str, str]) -> Iterator[str]:
             found.add(value.rpartition(":")[2])  # user:password
             found.update(login.partition(":")[2] for login in value.split(","))  # several
         yield from (secret for secret in found if len(secret) >= _SHORTEST)
+
+
+def _in_files(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield the settings that come from files; of one that cannot be read, `Settings` tells."""
+    for name, path in setting_files(environ):
+        with suppress(OSError, UnicodeDecodeError):
+            yield name, text_of(path)
 
 
 def _logins(url: str) -> set[str]:

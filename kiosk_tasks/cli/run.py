@@ -82,10 +82,14 @@ def run_command(job_type: JobType[Any]) -> Any:
     return command
 
 
+def _names_a_broker() -> bool:
+    return any(os.environ.get(f"KIOSK_BROKER_URL{end}") for end in ("", "_FILE"))
+
+
 @contextmanager
 def _stack(console: Console, concurrency: int) -> Iterator[Stack | None]:
     """Use the stack that `kiosk up` runs, or the one the environment names; else start one."""
-    if running(default_home()) or os.environ.get("KIOSK_BROKER_URL"):
+    if running(default_home()) or _names_a_broker():
         yield None
         return
     runs = default_home() / "runs"

@@ -1,7 +1,8 @@
 """Every setting, read once from the environment: `KIOSK_*`, and the old Kiosk's names as aliases.
 
-Order of precedence: environment, then the `stack.env` that a running embedded stack leaves in
-`KIOSK_HOME`, then the default. Only `wiring`, `celeryconfig` and the command line read this class.
+Order of precedence: environment, then the files that `KIOSK_…_FILE` name, then the `stack.env` that
+a running embedded stack leaves in `KIOSK_HOME`, then the default. Only `wiring`, `celeryconfig` and
+the command line read this class.
 """
 
 from __future__ import annotations
@@ -11,11 +12,18 @@ from pathlib import Path
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
+from kiosk_tasks.setting_files import setting_files
 from kiosk_tasks.settings.choices import Choices
 from kiosk_tasks.settings.delivery import Delivery
 from kiosk_tasks.settings.errors import InvalidSetting
+from kiosk_tasks.settings.from_files import FromFiles
 from kiosk_tasks.settings.limits import Limits
 from kiosk_tasks.settings.names import PROTOCOL, STACK_ENV, default_home
 from kiosk_tasks.settings.security import Security, host_of, is_loopback
@@ -44,13 +52,14 @@ class Settings(Choices, Delivery, Limits, Web, Security, BaseSettings):
 
     @classmethod
     def load(cls) -> Settings:
-        """Read the environment and, below it, the running stack's file.
+        """Read the environment and, below it, the files it names and the running stack's.
 
-        As long as neither changes it is the same object: reading takes two milliseconds.
+        As long as none changes it is the same object: reading takes two milliseconds.
         Raises InvalidSetting, which names the variable and not its value.
         """
         file = default_home() / STACK_ENV
-        read = (tuple(os.environ.items()), _stamp(file))
+        given = [path for _, path in setting_files(os.environ)]
+        read = (tuple(os.environ.items()), *map(_stamp, (file, *given)))
         if _read.get("last", (None,))[0] == read:
             return _read["last"][1]
         try:
@@ -61,6 +70,18 @@ class Settings(Choices, Delivery, Limits, Web, Security, BaseSettings):
             raise InvalidSetting(f"{exc}; see docs/settings.md.") from None
         _read["last"] = (read, settings)
         return settings
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # pydantic's signature
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return the sources, the first before the others."""
+        return init_settings, env_settings, FromFiles(settings_cls), dotenv_settings
 
 
 _read: dict[str, tuple[object, Settings]] = {}

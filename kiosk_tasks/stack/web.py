@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 
-WEB_ONLY = ("KIOSK_API_TOKENS",)
+WEB_ONLY = ("KIOSK_API_TOKENS", "KIOSK_API_TOKENS_FILE")
 """No other part need know the users' tokens: workers run job types of all sorts."""
 _SECRET_FILE = "link.secret"  # noqa: S105  # a name
 

@@ -72,6 +72,16 @@ def test_settings_show_no_secret(planted: Settings) -> None:
     assert planted.flower_auth.get_secret_value() == "lab:fl0wer-word"
 
 
+def test_secrets_in_files_are_hidden_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in SECRETS.items():
+        (tmp_path / name).write_text(f"{value}\n")
+        monkeypatch.setenv(f"{name}_FILE", str(tmp_path / name))
+    assert Settings.load().broker_url == URL
+    monkeypatch.setenv("KIOSK_LINK_SECRET_FILE", str(tmp_path / "missing"))
+    for word in WORDS:
+        assert word not in hide(f"an error with {word} in it"), word
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

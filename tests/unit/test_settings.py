@@ -95,6 +95,55 @@ def test_wrong_value_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         Settings.load()
 
 
+def test_a_file_gives_what_the_environment_does_not(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, queues = tmp_path / "url", tmp_path / "queues"
+    url.write_text("redis://file:1/0\n")
+    queues.write_text('{"postprocess": "cpu"}')
+    (home / STACK_ENV).write_text("KIOSK_BROKER_URL=redis://stack:1/0\n")
+    monkeypatch.setenv("KIOSK_BROKER_URL_FILE", str(url))
+    monkeypatch.setenv("KIOSK_STAGE_QUEUES_FILE", str(queues))
+    monkeypatch.setenv("KIOSK_READY_FILE", str(tmp_path / "ready"))  # a setting of that name
+    monkeypatch.setenv("KIOSK_NO_SETTING_FILE", str(tmp_path / "missing"))
+    settings = Settings.load()
+    assert settings.broker_url == "redis://file:1/0"
+    assert settings.stage_queues == {"postprocess": "cpu"}
+    assert settings.ready_file == tmp_path / "ready"
+    url.write_text("redis://another-file:1/0\n")
+    assert Settings.load().broker_url == "redis://another-file:1/0"
+    monkeypatch.setenv("KIOSK_BROKER_URL", "redis://environment:1/0")
+    assert Settings.load().broker_url == "redis://environment:1/0"
+
+
+def test_an_empty_file_gives_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "empty").write_text("\n")
+    monkeypatch.setenv("KIOSK_MAX_PIXELS_FILE", str(tmp_path / "empty"))
+    assert Settings.load().max_pixels == 2**26
+
+
+@pytest.mark.parametrize("broken", ["missing", "folder", "binary"])
+def test_a_file_that_cannot_be_read_is_named(
+    broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "binary").write_bytes(b"s3cr3t\xff")
+    monkeypatch.setenv("KIOSK_LINK_SECRET_FILE", str(tmp_path / broken))
+    with pytest.raises(InvalidSetting, match=f"KIOSK_LINK_SECRET_FILE names .*{broken}") as caught:
+        Settings.load()
+    assert "s3cr3t" not in str(caught.value)
+
+
+def test_a_wrong_value_of_a_file_is_refused_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "auth").write_text("s3cr3t")
+    monkeypatch.setenv("KIOSK_FLOWER_AUTH_FILE", str(tmp_path / "auth"))
+    with pytest.raises(InvalidSetting, match="KIOSK_FLOWER_AUTH") as caught:
+        Settings.load()
+    assert "s3cr3t" not in str(caught.value)
+
+
 def test_settings_are_frozen() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         Settings.load().links = "stage"  # type: ignore[misc]
