@@ -2,6 +2,7 @@
 
 stack.py        Stack: the whole of it, a context manager
 parts.py        what each part is run with, and when it is ready
+workers.py      the same of workers: the one of a plain stack, or those of an autoscaler
 probes.py       the questions that tell whether a part is ready
 supervisor.py   starts parts as soon as what they need is ready, watches and stops them
 process.py      one part's process

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from urllib.parse import quote
 
-from kiosk_tasks.settings import is_loopback
+from kiosk_tasks.run.dashboard import open_to_network
 from kiosk_tasks.stack.errors import OpenFlower
 from kiosk_tasks.stack.sockets import HOST
 
@@ -17,11 +17,8 @@ _EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104  # named, not bound
 
 def check_flower(address: str, login: str | None) -> None:
     """Raise OpenFlower if Flower would be open to the network with no login of the user's own."""
-    if not login and not is_loopback(address):
-        raise OpenFlower(
-            f"Flower at {address or 'every address'} would be open to the network. "
-            "Set KIOSK_FLOWER_AUTH=user:password, or leave KIOSK_FLOWER_ADDRESS at 127.0.0.1."
-        )
+    if refused := open_to_network(address, login):
+        raise OpenFlower(refused)
 
 
 def flower_argv(address: str, port: int) -> tuple[str, ...]:

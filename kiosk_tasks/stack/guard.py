@@ -2,10 +2,12 @@
 
 It is run as a script, `python -S -I guard.py FD PARENT MARKER`, on the standard library alone. FD
 is the read end of a pipe whose write end is with the parent alone. Each line that comes through it
-says `+PID SIGNAL GRACE_S` (this process leads a group; end it so) or `-PID` (it has ended). The
-pipe closes when the parent stops in order and when it is killed, so both ends come down one path:
+says `+PID SIGNAL GRACE_S CREW` (this process leads a group; end it so) or `-PID` (it has ended).
+The pipe closes when the parent stops in order and when it is killed, so both ends come down one
+path:
 
-1. each group, the last started first, is sent its signal, given its grace, then killed;
+1. each group is sent its signal, given its grace, then killed: first those of the crew (1), all at
+   the same time, then the others (0) one by one, the last started first;
 2. on Linux, whatever else carries MARKER in its environment is killed. That reaches processes
    which left their group, and the one that was started a moment before it could be announced.
 
@@ -30,7 +32,7 @@ AFTER_KILL_S = 5.0
 LOOK_S = 0.02
 PROC = Path("/proc")
 
-Groups = dict[int, tuple[int, float]]
+Groups = dict[int, tuple[int, float, bool]]
 
 
 def main(fd: int, parent: int, marker: bytes) -> None:
@@ -38,8 +40,11 @@ def main(fd: int, parent: int, marker: bytes) -> None:
     for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, signal.SIG_IGN)
     groups = _listen(fd, parent)
-    for pid, (number, grace_s) in reversed(groups.items()):
-        _end(pid, number, grace_s)
+    crew = {pid: how for pid, how in groups.items() if how[2]}
+    _end(crew)
+    for pid, how in reversed(groups.items()):
+        if pid not in crew:
+            _end({pid: how})
     _sweep(marker)
 
 
@@ -62,20 +67,23 @@ def _listen(fd: int, parent: int) -> Groups:
 
 def _note(line: str, groups: Groups) -> None:
     if line.startswith("+"):
-        pid, number, grace_s = line[1:].split()
-        groups[int(pid)] = (int(number), min(float(grace_s), LONGEST_GRACE_S))
+        pid, number, grace_s, crew = line[1:].split()
+        groups[int(pid)] = (int(number), min(float(grace_s), LONGEST_GRACE_S), crew == "1")
     else:
         groups.pop(int(line[1:]), None)
 
 
-def _end(pid: int, number: int, grace_s: float) -> None:
-    """Ask the leader to end and give it its grace, then kill what is left of its group."""
-    with suppress(ProcessLookupError, PermissionError):
-        os.kill(pid, number)
-    _until(lambda: not _leader_runs(pid), grace_s)
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)
-    _until(lambda: not _group_runs(pid), AFTER_KILL_S)
+def _end(groups: Groups) -> None:
+    """Ask the leaders to end and give them their grace, then kill what is left of their groups."""
+    for pid, (number, _, _) in groups.items():
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
+    grace_s = max((grace_s for _, grace_s, _ in groups.values()), default=0.0)
+    _until(lambda: not any(map(_leader_runs, groups)), grace_s)
+    for pid in groups:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)
+    _until(lambda: not any(map(_group_runs, groups)), AFTER_KILL_S)
 
 
 def _sweep(marker: bytes) -> None:

@@ -3,7 +3,7 @@
 The broker, the model server, the worker and the reaper are needed; the web service and Flower are
 not. The model server and the broker start at once and together, because TensorFlow takes seconds to
 load; the worker, the web service and Flower start as soon as the broker answers, the reaper once
-there is a worker.
+there is a worker. Where an autoscaler starts the workers, none is among the parts.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from kiosk_tasks.stack.process import Part
 from kiosk_tasks.stack.sockets import HOST, Reservation
 from kiosk_tasks.stack.valkey import valkey_binary, valkey_config
 from kiosk_tasks.stack.web import WEB_ONLY, WebPlan, web_argv, web_only, web_ready, web_values
+from kiosk_tasks.stack.workers import BROKER, PYTHON_START_S, WORKER, worker_part
 
 __all__ = [
     "BROKER",
@@ -38,19 +39,13 @@ __all__ = [
     "worker_part",
 ]
 
-BROKER = "broker"
 MODEL_SERVER = "model server"
-WORKER = "worker"
 REAPER = "reaper"
 FLOWER = "flower"
 WEB = "web"
 
 FLOWER_USER = "kiosk"
-CELERY = (sys.executable, "-m", "celery", "-A", "kiosk_tasks")
 REAP_EVERY_S = "15"
-SOFT_SHUTDOWN_S = 2  # Celery waits all of it, also when idle, before it puts running jobs back
-WORKER_GRACE_S = 15.0
-PYTHON_START_S = 120.0  # TensorFlow's import on a cold disk and a busy machine
 
 
 @dataclass(frozen=True)
@@ -63,6 +58,7 @@ class Plan:
     environ: what the parts inherit.
     flower_address, flower_auth: where Flower listens; user:password of the user's own.
     web: where the web service listens; None leaves it out.
+    autoscale: whether workers come and go; then none is started with the stack.
     """
 
     home: Path
@@ -79,6 +75,7 @@ class Plan:
     flower_address: str = HOST
     flower_auth: str | None = field(default=None, repr=False)
     web: WebPlan | None = None
+    autoscale: bool = False
 
     @property
     def flower_login(self) -> str:
@@ -101,6 +98,8 @@ class Plan:
             "KIOSK_BUCKET": self.bucket,
             "KIOSK_STACK_PID": str(os.getpid()),
         }
+        if self.autoscale:
+            values["KIOSK_AUTOSCALED"] = "true"
         if self.flower:
             url = flower_url(self.flower_address, self.flower.port, self.flower_login)
             values["KIOSK_FLOWER_URL"] = url
@@ -127,7 +126,8 @@ PartsOf = Callable[[Plan], Sequence[Part]]
 
 def parts_of(plan: Plan) -> Sequence[Part]:
     """Return the parts in the order in which they start."""
-    parts = [broker_part(plan), model_server_part(plan), worker_part(plan), reaper_part(plan)]
+    workers = [] if plan.autoscale else [worker_part(plan)]
+    parts = [broker_part(plan), model_server_part(plan), *workers, reaper_part(plan)]
     if plan.web:
         parts.append(web_part(plan, plan.web))
     if plan.flower:
@@ -169,46 +169,16 @@ def model_server_part(plan: Plan) -> Part:
     )
 
 
-def worker_part(plan: Plan) -> Part:
-    """The Celery worker; SIGTERM makes it put its running jobs back and end."""
-    ready_file = plan.run / "worker.ready"
-    queues, processes = ",".join(plan.queues), str(plan.concurrency)
-    quiet = ("--without-gossip", "--without-mingle", "--loglevel", "INFO")
-    settings = ("--", f"worker.soft_shutdown_timeout={SOFT_SHUTDOWN_S}")
-    mine = {"KIOSK_READY_FILE": str(ready_file), "REMAP_SIGTERM": "SIGQUIT"}
-    return Part(
-        name=WORKER,
-        argv=(
-            *CELERY,
-            "worker",
-            "-Q",
-            queues,
-            "-c",
-            processes,
-            "-n",
-            "kiosk@%h",
-            *quiet,
-            *settings,
-        ),
-        env={**plan.env, **mine},
-        log_path=plan.log(WORKER),
-        ready=file_exists(ready_file),
-        needs=frozenset({BROKER}),
-        nice=plan.work_nice,
-        grace_s=WORKER_GRACE_S,
-        start_limit_s=PYTHON_START_S,
-    )
-
-
 def reaper_part(plan: Plan) -> Part:
     """What sends lost jobs again; nobody waits for it, so it starts after the worker."""
+    every = plan.environ.get("KIOSK_REAP_EVERY") or REAP_EVERY_S
     return Part(
         name=REAPER,
-        argv=(sys.executable, "-m", "kiosk_tasks", "reap", "--every", REAP_EVERY_S),
+        argv=(sys.executable, "-m", "kiosk_tasks", "reap", "--every", every),
         env=plan.env,
         log_path=plan.log(REAPER),
         ready=lambda: True,
-        needs=frozenset({WORKER}),
+        needs=frozenset({BROKER if plan.autoscale else WORKER}),
     )
 
 

@@ -36,6 +36,8 @@ class Part:
     needs: names of the parts that must be ready before this one starts.
     before_start: called just before the process starts.
     nice: how far it steps back behind other parts that want the processor.
+    crew: one of several alike that come and go: its end is not that of the stack, and the stack
+        stops all of them at the same time.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Part:
     start_limit_s: float = 60.0
     before_start: Callable[[], None] = _nothing
     nice: int = 0
+    crew: bool = False
 
 
 class Running:
@@ -58,6 +61,7 @@ class Running:
         """Start the process; both its outputs go to the log."""
         self.part = part
         self.is_ready = False
+        self._asked_to_end = False
         part.before_start()
         with part.log_path.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603  # the stack's own command lines
@@ -95,19 +99,38 @@ class Running:
             how = f"ended with exit code {code}" if code >= 0 else f"was ended by {_signal(-code)}"
             raise PartDied(f"The {self.part.name} {how}. {self._tail()}")
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process is gone; others of its group may not be."""
+        return self._process.poll() is not None
+
+    def send(self, number: signal.Signals) -> None:
+        """Send the process a signal, if it still runs."""
+        if not self.has_ended:
+            self._process.send_signal(number)
+
+    def ask_to_end(self) -> None:
+        """Send the signal that ends the process, once: to some programs a second says "now"."""
+        if not self._asked_to_end:
+            self._asked_to_end = True
+            self.send(self.part.stop_signal)
+
     def stop(self, hurry: Callable[[], bool]) -> None:
         """Ask the process to end, wait for its grace, then kill what is left of its group.
 
         What never became ready has nothing to put in order, and waits less.
         hurry: says whether to wait no longer.
         """
-        if self._process.poll() is None:
-            self._process.send_signal(self.part.stop_signal)
+        self.ask_to_end()
         grace_s = self.part.grace_s if self.is_ready else min(self.part.grace_s, UNREADY_GRACE_S)
         deadline = time.monotonic() + grace_s
         while self._process.poll() is None and time.monotonic() < deadline and not hurry():
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(0.1)
+        self.kill()
+
+    def kill(self) -> None:
+        """Kill what is left of the process's group."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
@@ -19,7 +19,10 @@ from kiosk_tasks.stack.sockets import HOST, Reservation
 from kiosk_tasks.stack.supervisor import OnEvent, Supervisor, ignore_events
 from kiosk_tasks.stack.web import WebPlan, link_secret
 
-__all__ = ["Stack"]
+__all__ = ["Autoscale", "Stack"]
+
+Autoscale = Callable[[Plan, Supervisor], Callable[[], None]]
+"""Makes, of a stack that runs, the step that is taken some times per second."""
 
 
 @dataclass
@@ -42,6 +45,8 @@ class Stack:
     bucket: URL; by default a folder in `home`.
     environ: what the parts inherit; by default this process's environment.
     on_event: told of each part's state as it changes.
+    autoscale: what starts and stops workers while `wait` waits; by default one worker, of all
+        queues, runs as long as the stack.
     parts_of: what to run; by default the real parts.
     """
 
@@ -59,11 +64,13 @@ class Stack:
     bucket: str | None = field(default=None, repr=False)
     environ: Mapping[str, str] | None = field(default=None, repr=False)
     on_event: OnEvent = ignore_events
+    autoscale: Autoscale | None = None
     parts_of: PartsOf = parts_of
     values: Mapping[str, str] = field(init=False, default_factory=dict, repr=False)
     """As in `stack.env`."""
     run_folder: Path | None = field(init=False, default=None)  #: logs of this start
     _supervisor: Supervisor | None = field(init=False, default=None, repr=False)
+    _its_plan: Plan | None = field(init=False, default=None, repr=False)
     _cleanup: ExitStack = field(init=False, default_factory=ExitStack, repr=False)
 
     def __post_init__(self) -> None:
@@ -93,7 +100,8 @@ class Stack:
             supervisor.start(parts)
             cleanup.callback(forget, self.home)
             publish(self.home, plan.values)
-            self._supervisor, self.values, self.run_folder = supervisor, plan.values, plan.run
+            self.values, self.run_folder = plan.values, plan.run
+            self._supervisor, self._its_plan = supervisor, plan
             self._cleanup = cleanup.pop_all()
 
     def check(self) -> None:
@@ -103,8 +111,11 @@ class Stack:
 
     def wait(self) -> None:
         """Return when the stack is stopped from elsewhere; raise PartDied when a part ends."""
-        if self._supervisor:
-            self._supervisor.wait()
+        if self._supervisor and self._its_plan:
+            if self.autoscale:
+                self._supervisor.wait(self.autoscale(self._its_plan, self._supervisor))
+            else:
+                self._supervisor.wait()
 
     def stop(self) -> None:
         """Stop every part; calling it again does nothing."""
@@ -155,6 +166,7 @@ class Stack:
             flower_address=self.flower_address,
             flower_auth=self.flower_auth,
             web=web,
+            autoscale=self.autoscale is not None,
         )
 
 

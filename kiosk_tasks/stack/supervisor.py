@@ -38,11 +38,15 @@ def ignore_events(part: str, state: State) -> None:
     """Take no notice."""
 
 
+def _nothing() -> None:
+    """Do nothing."""
+
+
 class Supervisor:
     """Runs parts under a watchdog that ends them should this process be killed.
 
-    A context manager: leaving it stops every part. `start`, `check` and `wait` belong to one
-    thread; `stop` and `hurry` may be called from any, also from a signal handler.
+    A context manager: leaving it stops every part. `start`, `add`, `remove`, `check` and `wait`
+    belong to one thread; `stop` and `hurry` may be called from any, also from a signal handler.
     """
 
     def __init__(
@@ -75,16 +79,35 @@ class Supervisor:
             if not self._ask_all():
                 time.sleep(PROBE_EVERY_S)
 
-    def check(self) -> None:
-        """Raise PartDied if a part has ended by itself."""
-        self._watchdog.check()
-        for running in self._running.values():
-            running.check()
+    def add(self, part: Part) -> Running:
+        """Start one of the crew and return at once; whoever adds it asks it and sees to its end."""
+        if not part.crew or part.name in self._running:
+            raise ValueError(f"{part.name!r} is not of the crew, or runs already.")
+        return self._launch(part)
 
-    def wait(self) -> None:
-        """Return when `stop` is called elsewhere; raise PartDied when a part ends by itself."""
+    def remove(self, name: str) -> None:
+        """Forget one of the crew; what is left of its process group is killed."""
+        running = self._running.pop(name, None)
+        if running is not None:  # `stop` may have been faster
+            running.kill()
+            self._watchdog.forget(running.pid)
+            self._tell(name, State.STOPPED)
+
+    def check(self) -> None:
+        """Raise PartDied if a part has ended by itself that is not of the crew."""
+        self._watchdog.check()
+        for running in list(self._running.values()):
+            if not running.part.crew:
+                running.check()
+
+    def wait(self, step: Callable[[], None] = _nothing) -> None:
+        """Return when `stop` is called elsewhere; raise PartDied when a part ends by itself.
+
+        step: called some times per second; it may add parts and remove them.
+        """
         while not self._stopping.wait(WATCH_EVERY_S):
             self.check()
+            step()
 
     def hurry(self) -> None:
         """Give no more grace to what is stopping."""
@@ -94,6 +117,9 @@ class Supervisor:
         """Stop the parts, the last started first; what does not end in its grace is killed."""
         self._stopping.set()
         try:
+            for running in list(self._running.values()):
+                if running.part.crew:
+                    running.ask_to_end()
             while self._running:
                 name, running = self._running.popitem()
                 self._tell(name, State.STOPPING)
@@ -121,12 +147,13 @@ class Supervisor:
         """Stop every part."""
         self.stop()
 
-    def _launch(self, part: Part) -> None:
+    def _launch(self, part: Part) -> Running:
         self._tell(part.name, State.STARTING)
         marked = {**part.env, MARKER_VARIABLE: self._marker}
         running = Running(replace(part, env=marked))
         self._running[part.name] = running
-        self._watchdog.watch(running.pid, part.stop_signal, part.grace_s)
+        self._watchdog.watch(running.pid, part.stop_signal, part.grace_s, crew=part.crew)
+        return running
 
     def _ask_all(self) -> bool:
         """Ask every part once; True if one became ready, so that another may start."""

@@ -52,9 +52,14 @@ class Watchdog:
         """Process id of the guard."""
         return self._process.pid
 
-    def watch(self, pid: int, stop_signal: signal.Signals, grace_s: float) -> None:
-        """Have the group that `pid` leads ended when this process is gone."""
-        self._say(f"+{pid} {int(stop_signal)} {grace_s}\n")
+    def watch(
+        self, pid: int, stop_signal: signal.Signals, grace_s: float, *, crew: bool = False
+    ) -> None:
+        """Have the group that `pid` leads ended when this process is gone.
+
+        crew: it ends at the same time as others of which that was said, and before all the rest.
+        """
+        self._say(f"+{pid} {int(stop_signal)} {grace_s} {int(crew)}\n")
 
     def forget(self, pid: int) -> None:
         """The group has ended: its number may be given to others from now on."""
