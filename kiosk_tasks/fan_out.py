@@ -22,10 +22,14 @@ def child_id(parent: str, number: int) -> str:
 
 @dataclass(frozen=True)
 class Child:
-    """A job to be submitted: its type, and its source and parameters as a client gives them."""
+    """A job to be submitted: its type, and its source and parameters as a client gives them.
+
+    input_bytes: size of its input, where the stage that makes it knows.
+    """
 
     type_name: str
     fields: Mapping[str, Any]
+    input_bytes: int | None = None
 
 
 @dataclass(frozen=True)

@@ -56,13 +56,17 @@ P = TypeVar("P", bound=Params)
 
 @dataclass(frozen=True)
 class Job:
-    """One submission of a job type."""
+    """One submission of a job type.
+
+    input_bytes: size of the input, where whoever submits it knows; it tells how long it may take.
+    """
 
     id: str
     type_name: str
     source: Source
     params: Params
     created_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat())
+    input_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -170,7 +174,13 @@ class JobType(Generic[P]):
         return tuple(step.model for step in self.steps if step.model is not None)
 
 
-def new_job(job_type: JobType[Any], fields: Mapping[str, Any], *, job_id: str | None = None) -> Job:
+def new_job(
+    job_type: JobType[Any],
+    fields: Mapping[str, Any],
+    *,
+    job_id: str | None = None,
+    input_bytes: int | None = None,
+) -> Job:
     """Validate what a client sent, and make it a job.
 
     fields: source and parameters in one mapping, as `task.delay(**fields)` gives them.
@@ -184,4 +194,5 @@ def new_job(job_type: JobType[Any], fields: Mapping[str, Any], *, job_id: str | 
         type_name=job_type.name,
         source=validated(Source, source, job_type.name, known=known),
         params=validated(job_type.params, params, job_type.name, known=known),
+        input_bytes=input_bytes,
     )

@@ -1,50 +1,75 @@
-"""How much waits: O(1) reads of the broker's lists."""
+"""How much waits on each queue, and how many workers that wants: what scalers and metrics ask."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import redis
-
+from kiosk_tasks.ledger import Ledger
+from kiosk_tasks.ledger.numbers import Numbers, QueueLoad, read_numbers
 from kiosk_tasks.run.links import ADMIT, CONTINUE, lane_of
+from kiosk_tasks.scaling import Policy, wanted_workers
 
-__all__ = ["QueueLength", "in_flight", "queue_lengths"]
+__all__ = ["QueueState", "look", "model_servers_wanted", "numbers_of", "states_of"]
 
 
 @dataclass(frozen=True)
-class QueueLength:
-    """Messages waiting on one queue.
-
-    admitting: jobs that have not begun. continuing: later links of jobs that have.
-    """
+class QueueState:
+    """One queue: what `QueueLoad` says, and how many workers its policy makes of that."""
 
     queue: str
-    admitting: int
-    continuing: int
+    waiting: int
+    in_flight: int
+    oldest_wait_s: float
+    outstanding_s: float
+    model_s: float
+    wanted_workers: int
 
-    @property
-    def waiting(self) -> int:
-        """All messages that no worker has taken."""
-        return self.admitting + self.continuing
+
+def look(
+    ledger: Ledger, queues: Sequence[str], policy_of: Callable[[str], Policy]
+) -> list[QueueState]:
+    """Return the state of each queue, all seen at one moment. Raises BrokerUnavailable."""
+    return states_of(numbers_of(ledger, queues), policy_of)
 
 
-def queue_lengths(client: redis.Redis, queues: Sequence[str], *, prefix: str) -> list[QueueLength]:
-    """Return what waits on each queue, over its lists of all priorities.
+def numbers_of(ledger: Ledger, queues: Sequence[str]) -> Numbers:
+    """Return the ledger's counts for these queues, over their lists of all priorities."""
+    lanes = [lane_of(queue, priority) for queue in queues for priority in (CONTINUE, ADMIT)]
+    return read_numbers(ledger, queues, lanes=lanes)
 
-    prefix: of the broker's keys (`Settings.broker_prefix`).
+
+def states_of(numbers: Numbers, policy_of: Callable[[str], Policy]) -> list[QueueState]:
+    """Return the state of each queue that the numbers tell of."""
+    return [_state(load, policy_of(load.queue)) for load in numbers.queues]
+
+
+def model_servers_wanted(states: Iterable[QueueState], *, target_drain_s: float, most: int) -> int:
+    """Return how many model servers are wanted: at least one as long as any job is open.
+
+    target_drain_s: seconds in which they should have made all predictions that are outstanding.
     """
-    pipe = client.pipeline(transaction=False)
-    for queue in queues:
-        pipe.llen(prefix + lane_of(queue, ADMIT))
-        pipe.llen(prefix + lane_of(queue, CONTINUE))
-    counts: list[Any] = pipe.execute()
-    pairs = zip(counts[::2], counts[1::2], strict=True)
-    return [QueueLength(q, int(a), int(c)) for q, (a, c) in zip(queues, pairs, strict=True)]
+    states = list(states)
+    if not any(state.waiting or state.in_flight for state in states):
+        return 0
+    seconds = sum(state.model_s for state in states)
+    return min(max(1, math.ceil(seconds / target_drain_s)), most)
 
 
-def in_flight(client: redis.Redis, *, prefix: str) -> int:
-    """Return how many messages workers hold and have not acknowledged, on all queues."""
-    count: Any = client.hlen(f"{prefix}unacked")
-    return int(count)
+def _state(load: QueueLoad, policy: Policy) -> QueueState:
+    wanted = wanted_workers(
+        policy,
+        outstanding_s=load.outstanding_s,
+        waiting=load.waiting,
+        in_flight=load.in_flight,
+    )
+    return QueueState(
+        load.queue,
+        load.waiting,
+        load.in_flight,
+        load.oldest_wait_s,
+        load.outstanding_s,
+        load.model_s,
+        wanted,
+    )

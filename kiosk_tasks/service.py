@@ -82,7 +82,12 @@ def again(owner: Owner, job_id: str, *, new_id: str | None = None) -> tuple[Reco
     record = status(job_id)
     if not record.status.terminal:
         raise NotEnded(f"job {job_id} is {record.status}; it can be done again once it has ended.")
-    job = new_job(find(record.fields["job_type"]), record.payload, job_id=new_id)
+    job = new_job(
+        find(record.fields["job_type"]),
+        record.payload,
+        job_id=new_id,
+        input_bytes=int(record.fields.get("input_bytes") or 0),
+    )
     if not adapters().storage.exists(job.source.input_file_name):
         raise MissingObject(f"the input of job {job_id} is gone; send the file again.")
     return submit_for(owner, job)
@@ -103,7 +108,8 @@ def submit_file(
     """
     key = f"uploads/{uuid4().hex}/{path.name}"
     given = {**fields, "input_file_name": key, "original_name": name or path.name}
-    job = new_job(find_for(type_name, given), given, job_id=job_id)
+    size = path.stat().st_size
+    job = new_job(find_for(type_name, given), given, job_id=job_id, input_bytes=size)
     adapters().storage.upload(key, path)
     _chain().submit(job)
     return job

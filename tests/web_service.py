@@ -17,6 +17,7 @@ from kiosk_tasks.job import Status, new_job
 from kiosk_tasks.jobs import find
 from kiosk_tasks.ledger import Claim, Ledger
 from kiosk_tasks.ports import Storage
+from kiosk_tasks.run.links import ADMIT, lane_of
 from kiosk_tasks.settings import Settings
 from kiosk_tasks.web.app import create_app
 from kiosk_tasks.wiring import adapters
@@ -39,7 +40,7 @@ class WebService:
         """Write a job's record; return the job's id."""
         fields = {"input_file_name": f"uploads/1/{name}", "original_name": name}
         job = new_job(find(type_name), fields)
-        assert self.ledger.submit(job, lane="lane")
+        assert self.ledger.submit(job, lane=lane_of(find(type_name).queue, ADMIT))
         return job.id
 
     def claim(self, job_id: str) -> Claim:

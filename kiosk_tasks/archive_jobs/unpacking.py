@@ -55,7 +55,7 @@ def unpack(_: None, ctx: Context[Any], *, type_name: str) -> FanOut:
                     failures.append((member.name, str(exc)))
                 else:
                     given = {"input_file_name": key, "original_name": names.add(member.name)}
-                    children.append(Child(type_name, {**params, **given}))
+                    children.append(Child(type_name, {**params, **given}, member.size_bytes))
                 ctx.report.check()
     if not children:
         raise nothing_done(name, failures)

@@ -11,6 +11,10 @@ its claim changes nothing. While it runs it renews its *lease*; between links it
     <prefix>waiting:<lane>    jobs whose message is in that list of the broker, by time of sending
     <prefix>lanes             names of those
     <prefix>children:<id>, ended:<id>   a parent's children; those of them that have ended
+    <prefix>running:<queue>   jobs that a run on that queue has claimed
+    <prefix>load              open jobs and their bytes, by queue and job type
+    <prefix>pace              how long they take, by queue and job type
+    <prefix>submitted, ended  how many jobs have been, by job type; and how they ended
     <prefix>sweep             ended jobs that may have left files, by the time to remove them
 """
 
@@ -122,9 +126,15 @@ class Ledger:
             raise UnknownJob(f"the ledger has no job {job_id}; it may have expired.")
         if isinstance(answer, str):
             return None
-        how, row = answer
+        how, row, waited = answer
         fields = dict(zip(row[::2], row[1::2], strict=True))
-        return Claim(job_id, token, Record(job_id, fields), exhausted=how == "exhausted")
+        return Claim(
+            job_id,
+            token,
+            Record(job_id, fields),
+            exhausted=how == "exhausted",
+            waited_s=float(waited) if waited else None,
+        )
 
     def renew(self, claim: Claim) -> str:
         """Prolong the lease: "written", "lost", or the status with which the job has ended."""

@@ -93,12 +93,14 @@ class Claim:
     token: names this run; every write is checked against it.
     record: as it stood when the claim was made.
     exhausted: as many runs as allowed have died; the job is only to be ended.
+    waited_s: seconds since its message was sent; None if this run is not the first to get it.
     """
 
     job_id: str
     token: str
     record: Record
     exhausted: bool = False
+    waited_s: float | None = None
 
 
 def now() -> str:
@@ -127,4 +129,6 @@ def new_fields(job: Job, *, mirror: str) -> dict[str, str]:
         "created_at": job.created_at,
         "updated_at": job.created_at,
     }
+    if job.input_bytes is not None:
+        fields["input_bytes"] = str(job.input_bytes)
     return {**fields, "mirror": mirror} if mirror else fields

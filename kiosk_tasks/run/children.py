@@ -41,7 +41,12 @@ def submit_children(
     ids = []
     for number, child in enumerate(children):
         check()
-        job = new_job(find(child.type_name), child.fields, job_id=child_id(parent, number))
+        job = new_job(
+            find(child.type_name),
+            child.fields,
+            job_id=child_id(parent, number),
+            input_bytes=child.input_bytes,
+        )
         submit(app, ledger, job, parent=parent, links=links[child.type_name])
         ids.append(job.id)
     return {"total_jobs": str(len(ids)), **_listed("children", ids)}

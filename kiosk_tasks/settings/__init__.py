@@ -26,6 +26,7 @@ from kiosk_tasks.settings.errors import InvalidSetting
 from kiosk_tasks.settings.from_files import FromFiles
 from kiosk_tasks.settings.limits import Limits
 from kiosk_tasks.settings.names import PROTOCOL, STACK_ENV, default_home
+from kiosk_tasks.settings.scaling import Scaling
 from kiosk_tasks.settings.security import Security, host_of, is_loopback
 from kiosk_tasks.settings.web import Web
 
@@ -40,7 +41,7 @@ __all__ = [
 ]
 
 
-class Settings(Choices, Delivery, Limits, Web, Security, BaseSettings):
+class Settings(Choices, Scaling, Delivery, Limits, Web, Security, BaseSettings):
     """Settings of one process; frozen. The group that is named last comes first in the docs."""
 
     model_config = SettingsConfigDict(

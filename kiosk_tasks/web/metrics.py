@@ -6,20 +6,18 @@ Labels are bounded: routes by their template, methods by name, queues as they ar
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
 
-import redis
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kiosk_tasks.errors import KioskError
-from kiosk_tasks.jobs import job_types
+from kiosk_tasks.jobs import task_types
 from kiosk_tasks.ledger import Ledger
-from kiosk_tasks.queues import in_flight, queue_lengths
-from kiosk_tasks.redis_clients import mapped_broker_errors
+from kiosk_tasks.queues import numbers_of
+from kiosk_tasks.run.links import queue_names
 
 __all__ = ["HttpMetrics", "Metrics", "Sources", "add_metrics"]
 
@@ -92,60 +90,47 @@ class Sources:
 
     def __init__(
         self,
-        broker: redis.Redis,
         ledger: Ledger,
         *,
-        broker_prefix: str,
+        stage_queues: Mapping[str, str],
         open_streams: Callable[[], int],
     ) -> None:
         """open_streams: tells how many clients follow jobs at present."""
-        self._broker = broker
         self._ledger = ledger
-        self._prefix = broker_prefix
+        self._stage_queues = stage_queues
         self._open_streams = open_streams
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Yield the gauges; those of a broker that does not answer are left out."""
         yield _gauge("kiosk_web_open_streams", "Clients that follow a job.", self._open_streams())
         try:
-            gauges = [*self._queues(), self._jobs()]
+            gauges = list(self._gauges())
             up = 1
         except KioskError:
             gauges, up = [], 0
         yield _gauge("kiosk_broker_up", "Whether the broker answers.", up)
         yield from gauges
 
-    def _queues(self) -> Iterator[GaugeMetricFamily]:
-        queues = sorted({q for one in job_types().values() for q in _queues_of(one)})
-        with mapped_broker_errors():
-            lengths = queue_lengths(self._broker, queues, prefix=self._prefix)
-            held = in_flight(self._broker, prefix=self._prefix)
+    def _gauges(self) -> Iterator[GaugeMetricFamily]:
+        queues = queue_names(task_types(), self._stage_queues)
+        numbers = numbers_of(self._ledger, queues)
         waiting = GaugeMetricFamily(
-            "kiosk_queue_waiting", "Messages that no worker has taken.", labels=("queue", "kind")
+            "kiosk_queue_waiting", "Jobs that no worker has taken.", labels=("queue",)
         )
-        for one in lengths:
-            waiting.add_metric((one.queue, "admitting"), one.admitting)
-            waiting.add_metric((one.queue, "continuing"), one.continuing)
+        held = GaugeMetricFamily(
+            "kiosk_queue_in_flight", "Jobs that a worker has.", labels=("queue",)
+        )
+        for one in numbers.queues:
+            waiting.add_metric((one.queue,), one.waiting)
+            held.add_metric((one.queue,), one.in_flight)
         yield waiting
-        yield _gauge("kiosk_queue_in_flight", "Messages that workers hold, on all queues.", held)
-
-    def _jobs(self) -> GaugeMetricFamily:
-        pipe = self._ledger.scripts.client.pipeline(transaction=False)
-        for name in ("open", "leases"):
-            pipe.zcard(self._ledger.scripts.key(name))
-        with mapped_broker_errors():
-            counts: list[Any] = pipe.execute()
-        opened, running = map(int, counts)
+        yield held
         jobs = GaugeMetricFamily(
             "kiosk_jobs", "Jobs that have not ended, children included.", labels=("state",)
         )
-        jobs.add_metric(("running",), running)
-        jobs.add_metric(("waiting",), max(0, opened - running))
-        return jobs
-
-
-def _queues_of(job_type: Any) -> set[str]:
-    return {job_type.queue, *(step.queue for step in job_type.steps if step.queue)}
+        jobs.add_metric(("running",), numbers.running)
+        jobs.add_metric(("waiting",), max(0, numbers.open - numbers.running))
+        yield jobs
 
 
 def _gauge(name: str, told: str, value: float) -> GaugeMetricFamily:

@@ -40,6 +40,7 @@ class Form:
     fields: dict[str, str]
     key: str = ""
     name: str = ""
+    size: int = 0
 
 
 class Uploads:
@@ -60,7 +61,7 @@ class Uploads:
         """
         if self._threads.statistics().tasks_waiting >= _MOST_WAITING:
             raise TooManyRequests("too many files arrive at once; send this one again in a moment.")
-        reader, fields, key, name = FormReader(request), dict[str, str](), "", ""
+        reader, fields, key, name, size = FormReader(request), dict[str, str](), "", "", 0
         try:
             while (part := await reader.next_part()) is not None:
                 if part.file_name is None:
@@ -74,20 +75,21 @@ class Uploads:
                 else:
                     name = shown_name(part.file_name)
                     place = f"{folder}/{safe_name(part.file_name)}"
-                    await self._store(reader, place, name)
+                    size = await self._store(reader, place, name)
                     key = place
         except BaseException:
             if key:
                 await self.remove(key)
             raise
-        return Form(fields, key, name)
+        return Form(fields, key, name, size)
 
     async def remove(self, key: str) -> None:
         """Remove what was received, even if the request is over."""
         with anyio.CancelScope(shield=True):
             await to_thread.run_sync(self._storage.delete, key)
 
-    async def _store(self, reader: FormReader, key: str, name: str) -> None:
+    async def _store(self, reader: FormReader, key: str, name: str) -> int:
+        """Write the part that is being read; return how many bytes it has."""
         size = 0
 
         async def piece() -> bytes:
@@ -110,7 +112,7 @@ class Uploads:
         data = await piece()
         if len(data) < _PIECE:  # all of it: no thread need wait for the client
             await to_thread.run_sync(self._storage.write, key, [data], limiter=self._writers)
-            return
+            return size
 
         def pieces() -> Iterator[bytes]:
             more = data
@@ -119,6 +121,7 @@ class Uploads:
                 more = b"" if len(more) < _PIECE else from_thread.run(piece)
 
         await to_thread.run_sync(self._storage.write, key, pieces(), limiter=self._threads)
+        return size
 
 
 async def discard_body(request: Request, *, max_bytes: int) -> None:

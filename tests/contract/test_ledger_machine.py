@@ -26,12 +26,14 @@ from hypothesis.strategies import booleans, integers, sampled_from
 from kiosk_tasks.errors import ClaimLost
 from kiosk_tasks.job import JobType, Params, Status, new_job
 from kiosk_tasks.ledger import Claim, Ledger, LostJobs
+from kiosk_tasks.ledger.numbers import read_numbers
 from kiosk_tasks.storage.memory import MemoryStorage
 from tests.conftest import Broker, place_on
 
 JOB_TYPE = JobType("toy", "Toy", "toy", Params, (lambda value, _ctx: value,))
 LANES = ("toy:6", "toy")
 MAX_ATTEMPTS = 3
+BYTES = 7
 _numbers = count()
 
 
@@ -59,7 +61,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(target=jobs, same=booleans())
     def submit(self, same: bool) -> str:
-        one = new_job(JOB_TYPE, {"input_file_name": "x"})
+        one = new_job(JOB_TYPE, {"input_file_name": "x"}, input_bytes=BYTES)
         assert self.ledger.submit(one, lane=LANES[0])
         if same:
             assert not self.ledger.submit(one, lane=LANES[0])
@@ -166,6 +168,18 @@ class LedgerMachine(RuleBasedStateMachine):
             leased = self.broker.client.zscore(f"{self.prefix}leases", job) is not None
             assert leased + len(self._lanes_of(job)) == 1
             assert not self.ledger.record(job).status.terminal
+
+    @invariant()
+    def counts_agree_with_the_records(self) -> None:
+        numbers = read_numbers(self.ledger, ["toy"], lanes=LANES)
+        ids: Any = self.broker.client.zrange(f"{self.prefix}open", 0, -1)
+        waiting = sum(bool(self._lanes_of(job)) for job in ids)
+        (load,) = numbers.queues
+        assert (load.waiting, load.in_flight) == (waiting, len(ids) - waiting)
+        assert sum(numbers.submitted.values()) == len(ids) + sum(numbers.ended.values())
+        counts: Any = self.broker.client.hgetall(f"{self.prefix}load")
+        assert int(counts.get("toy|toy|jobs", 0)) == len(ids)
+        assert int(counts.get("toy|toy|bytes", 0)) == BYTES * len(ids)
 
     def _tidy(self, job: str) -> None:
         """What the run that ends a job badly does to the bucket."""

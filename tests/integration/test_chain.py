@@ -34,7 +34,8 @@ from kiosk_tasks.errors import (
 from kiosk_tasks.job import Status, new_job
 from kiosk_tasks.jobs import find, job_types
 from kiosk_tasks.ledger import LostJobs, Record
-from kiosk_tasks.queues import in_flight, queue_lengths
+from kiosk_tasks.queues import numbers_of
+from kiosk_tasks.run.held import BrokerLists
 from kiosk_tasks.run.links import ADMIT, lane_of
 from kiosk_tasks.run.local import run_local
 from kiosk_tasks.serving.launch import ModelServerProcess
@@ -576,9 +577,12 @@ def test_messages_carry_no_pixels_and_no_names(idle: tuple[Site, Client], mode: 
     (message,) = client.waiting("predict")
     assert len(message) < LONGEST_MESSAGE
     assert "k" * 20 not in message.decode()
-    (length,) = queue_lengths(client.ledger._redis, ["predict"], prefix=site.broker_prefix)
-    assert (length.admitting, length.continuing, length.waiting) == (1, 0, 1)
-    assert in_flight(client.ledger._redis, prefix=site.broker_prefix) == 0
+    lists = BrokerLists(client.ledger._redis, prefix=site.broker_prefix)
+    assert lists.look("predict").length == 0
+    assert lists.look(lane_of("predict", ADMIT)).length == 1
+    assert not lists.look("predict").held
+    (load,) = numbers_of(client.ledger, ["predict"]).queues
+    assert (load.waiting, load.in_flight) == (1, 0)
     assert client.record(result.id).status is Status.NEW
 
 
@@ -611,8 +615,9 @@ def test_depth_first_and_small_messages_on_the_way(idle: tuple[Site, Client]) ->
         predict.delay(**INPUT)
         (message,) = wait_for(lambda: client.waiting("cpu"))
         assert len(message) < LONGEST_MESSAGE
-        (length,) = queue_lengths(client.ledger._redis, ["cpu"], prefix=site.broker_prefix)
-        assert (length.admitting, length.continuing) == (0, 1)
+        assert BrokerLists(client.ledger._redis, prefix=site.broker_prefix).look("cpu").length == 1
+        (load,) = numbers_of(client.ledger, ["cpu"]).queues
+        assert (load.waiting, load.in_flight) == (1, 0)
         assert len(list(site.workspace.list())) == 1
 
 

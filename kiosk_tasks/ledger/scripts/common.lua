@@ -33,10 +33,43 @@ local function put(key, fields)
   mirror_fields(key, fields)
 end
 
+-- How many jobs, and how many bytes, are open on each queue: the hash `load`, by queue and type.
+-- A job says in its record as what it is counted, so that it is counted out as what it was.
+local function count_out(id)
+  local its = prefix .. 'job:' .. id
+  local as = redis.call('HGET', its, 'counted')
+  if not as then return end
+  local bytes = redis.call('HGET', its, 'input_bytes') or '0'
+  redis.call('HINCRBY', prefix .. 'load', as .. '|jobs', -1)
+  redis.call('HINCRBY', prefix .. 'load', as .. '|bytes', -bytes)
+  redis.call('SREM', prefix .. 'running:' .. string.match(as, '^[^|]*'), id)
+  redis.call('HDEL', its, 'counted')
+end
+
+local function count_in(id, queue)
+  count_out(id)
+  local its = prefix .. 'job:' .. id
+  local as = queue .. '|' .. (redis.call('HGET', its, 'job_type') or '')
+  local bytes = redis.call('HGET', its, 'input_bytes') or '0'
+  redis.call('HINCRBY', prefix .. 'load', as .. '|jobs', 1)
+  redis.call('HINCRBY', prefix .. 'load', as .. '|bytes', bytes)
+  redis.call('HSET', its, 'counted', as)
+end
+
+-- The queue whose list a lane is: without the priority.
+local function queue_of(lane) return (string.gsub(lane, ':%d+$', '')) end
+
 -- The job's message is on its way: it waits in `lane`, which names a list of the broker.
 local function wait_in(lane, id, since)
   redis.call('ZADD', prefix .. 'waiting:' .. lane, since, id)
   redis.call('SADD', prefix .. 'lanes', lane)
+  count_in(id, queue_of(lane))
+end
+
+-- A run has taken the job.
+local function run_on(queue, id)
+  count_in(id, queue)
+  redis.call('SADD', prefix .. 'running:' .. queue, id)
 end
 
 -- Nobody runs the job, and no message of it is awaited.
@@ -44,6 +77,36 @@ local function forget_place(id)
   redis.call('ZREM', prefix .. 'leases', id)
   local lane = get('lane')
   if lane then redis.call('ZREM', prefix .. 'waiting:' .. lane, id) end
+  count_out(id)
+end
+
+-- How long jobs take: the hash `pace`, by queue and type; see scaling/pace.py, which reads it.
+-- Called when a run has done its part, before the job is counted out; `predicted` is the field
+-- with the seconds of its predictions, which an earlier run may have written.
+local function learn_pace()
+  local as, since = get('counted'), get('claimed_at')
+  if not as or not since then return end
+  local key, megabytes = prefix .. 'pace', (get('input_bytes') or 0) / 1e6
+  local seconds, model = now() - since, 0
+  local predicted = get('prediction_time')
+  if predicted ~= get('predicted_before') then
+    model = math.min(tonumber(predicted or '') or 0, seconds)
+  end
+  local sums, added = {}, {1, megabytes, seconds, megabytes ^ 2, megabytes * seconds, model}
+  for sum in string.gmatch(redis.call('HGET', key, as) or '', '%S+') do
+    sums[#sums + 1] = tonumber(sum)
+  end
+  for i, value in ipairs(added) do
+    added[i] = string.format('%.9g', (sums[i] or 0) * 0.98 + value)
+  end
+  redis.call('HSET', key, as, table.concat(added, ' '))
+end
+
+-- What a job whose size nobody knows is taken to have: the mean of its kind.
+local function mean_bytes(lane, job_type)
+  local kept = redis.call('HGET', prefix .. 'pace', queue_of(lane) .. '|' .. job_type)
+  local n, megabytes = string.match(kept or '', '^(%S+) (%S+)')
+  return n and math.floor(1e6 * megabytes / n) or 0
 end
 
 -- Whether the caller still holds the claim: nil if so, else why not.

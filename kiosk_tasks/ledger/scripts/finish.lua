@@ -20,8 +20,10 @@ end
 if token ~= '' and get('token') ~= token then return {'lost', ''} end
 local untidy = get('artifact') or tonumber(get('attempts')) > 1 or get('total_jobs')
   or redis.call('EXISTS', prefix .. 'children:' .. id) == 1
-forget_place(id)
 put(record, {unpack(ARGV, 6)})
+if get('status') == 'done' then learn_pace() end
+forget_place(id)
+redis.call('HINCRBY', prefix .. 'ended', (get('job_type') or '') .. '|' .. get('status'), 1)
 redis.call('HDEL', record, 'token')
 redis.call('HSET', record, 'ended_by', token)
 redis.call('ZREM', prefix .. 'open', id)

@@ -11,8 +11,9 @@ if no then
   if no == 'lost' and get('released') == token then return 'written' end
   return no
 end
-forget_place(id)
 put(record, {unpack(ARGV, 7)})
+if how ~= 'again' then learn_pace() end
+forget_place(id)
 redis.call('HDEL', record, 'token')
 redis.call('HSET', record, 'released', token, 'lane', lane, 'stage_index', start)
 if how == 'again' then

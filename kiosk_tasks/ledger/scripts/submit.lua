@@ -18,6 +18,11 @@ if user then
   end
   redis.call('ZADD', theirs, moment, id)
 end
+local job_type = get('job_type') or ''
+if not get('input_bytes') then
+  redis.call('HSET', record, 'input_bytes', mean_bytes(lane, job_type))
+end
+redis.call('HINCRBY', prefix .. 'submitted', job_type, 1)
 mirror_fields(record, {'job_id', id}) -- from now on it is known to be a job's
 redis.call('ZADD', prefix .. 'open', moment, id)
 wait_in(lane, id, moment)

@@ -102,9 +102,8 @@ def _register(request: Request, site: Site) -> Sources:
     metrics: Metrics = request.app.state.metrics
     watch = job_watch(request, site)
     sources = Sources(
-        _impatient(site, site.settings.broker_url),
         site.ledger,
-        broker_prefix=site.settings.broker_prefix,
+        stage_queues=site.settings.stage_queues,
         open_streams=lambda: watch.open_streams,
     )
     metrics.registry.register(sources)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Annotated, Any
 
 from anyio import to_thread
@@ -10,7 +11,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.status import HTTP_200_OK, HTTP_202_ACCEPTED
 
 from kiosk_tasks import service
-from kiosk_tasks.errors import BrokerUnavailable, MissingObject
+from kiosk_tasks.errors import BrokerUnavailable
 from kiosk_tasks.job import Job, Status, new_job
 from kiosk_tasks.jobs import find, find_for
 from kiosk_tasks.ledger import Owner, Record
@@ -181,7 +182,7 @@ async def _upload(
         if "input_file_name" in fields:
             raise InvalidRequest("send a file or the key of one, not both.")
         given = {"original_name": form.name, **fields, "input_file_name": form.key}
-        job = _new_job(type_name, given, submission)
+        job = replace(_new_job(type_name, given, submission), input_bytes=form.size)
         return await to_thread.run_sync(service.submit_for, owner, job, limiter=site.submitting)
     except BrokerUnavailable:
         raise  # it may be recorded all the same, and then needs its file
@@ -197,9 +198,8 @@ def _submit_key(
     if before is not None:
         return before, False
     job = _new_job(type_name, fields, submission)
-    if not site.storage.exists(job.source.input_file_name):
-        raise MissingObject(f"the bucket has no object {job.source.input_file_name!r}.")
-    return service.submit_for(owner, job)
+    size = site.storage.size(job.source.input_file_name)  # raises MissingObject
+    return service.submit_for(owner, replace(job, input_bytes=size))
 
 
 def _new_job(type_name: str, fields: dict[str, Any], submission: Submission) -> Job:
