@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,22 +15,30 @@ from kiosk_tasks.stack import OpenFlower, Stack
 from kiosk_tasks.stack.flower import flower_url
 from tests.conftest import wait_for
 from tests.processes import child
-from tests.security_site import ask, free_port, kiosk, site_env
+from tests.security_site import ask, free_port, kiosk, python, site_env
 
 LOGIN = "lab:pass word-1234"
 PASSWORD = "pass word-1234"  # noqa: S105
 
 
-@pytest.fixture(scope="module")
+COMMANDS = {
+    "kiosk": ["kiosk_tasks", "flower"],
+    "celery": ["celery", "-A", "kiosk_tasks", "flower"],
+}
+
+
+@pytest.fixture(scope="module", params=COMMANDS)
 def flower(
-    valkey: str, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, valkey: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[int, psutil.Process]]:
-    """A real Flower, started by `kiosk flower`; its port and process."""
+    """A real Flower, started by either command; its port and process."""
     folder = tmp_path_factory.mktemp("flower")
     port = free_port()
-    hostile = {"FLOWER_UNAUTHENTICATED_API": "true", "FLOWER_ADDRESS": "0.0.0.0"}  # noqa: S104
+    hostile = {"FLOWER_UNAUTHENTICATED_API": "true"}
+    if request.param == "kiosk":
+        hostile["FLOWER_ADDRESS"] = "0.0.0.0"  # noqa: S104
     env = site_env(folder, valkey, KIOSK_FLOWER_AUTH=LOGIN, **hostile)
-    command = [sys.executable, "-m", "kiosk_tasks", "flower", "--port", str(port)]
+    command = [sys.executable, "-m", *COMMANDS[request.param], f"--port={port}"]
     log = folder / "flower.log"
     with child(command, log=log, env=env, cwd=folder) as process:
         wait_for(
@@ -83,6 +92,36 @@ def test_open_flower_is_refused_with_a_sentence(tmp_path: Path, command: list[st
     assert done.returncode == 3
     assert "would be open to the network" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "more"),
+    [
+        (["--address=0.0.0.0"], {}),  # the user's own option
+        ([], {"FLOWER_ADDRESS": "0.0.0.0"}),  # noqa: S104
+        ([], {"KIOSK_FLOWER_ADDRESS": "192.0.2.1"}),
+    ],
+)
+def test_celerys_own_command_does_not_open_flower_either(
+    tmp_path: Path, options: list[str], more: dict[str, str]
+) -> None:
+    env = site_env(tmp_path, "redis://127.0.0.1:1/0", **more)
+    command = ["-m", "celery", "-A", "kiosk_tasks", "flower", f"--port={free_port()}", *options]
+    done = python(env, *command, folder=tmp_path)
+    assert done.returncode == 3
+    assert "would be open to the network" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_celerys_own_command_makes_a_login_where_none_is_set(tmp_path: Path, valkey: str) -> None:
+    port, log = free_port(), tmp_path / "flower.log"
+    command = [sys.executable, "-m", "celery", "-A", "kiosk_tasks", "flower", f"--port={port}"]
+    with child(command, log=log, env=site_env(tmp_path, valkey), cwd=tmp_path):
+        wait_for(lambda: ask(port, "/healthcheck"), limit_s=60, what="Flower answers")
+        told = re.search(r"for this start: (kiosk:[0-9a-f]{32})", log.read_text())
+        assert told
+        assert ask(port, "/api/workers") == ask(port, "/", login="kiosk:") == 401
+        assert ask(port, "/api/workers", login=told[1]) == 200
 
 
 def test_flower_without_a_login_is_refused(tmp_path: Path) -> None:

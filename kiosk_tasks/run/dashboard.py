@@ -1,0 +1,76 @@
+"""What `celery -A kiosk_tasks flower` runs with: never open, and every queue shown.
+
+Flower asks its Celery application to import its modules once it has read its own options, and
+before it listens: that is when this steps in. Flower is pinned, and tests ask a real one.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+import click
+from celery import signals
+
+from kiosk_tasks.settings import Settings, is_loopback
+
+__all__ = ["connect", "open_to_network"]
+
+_USER = "kiosk"
+
+
+def connect() -> None:
+    """Connect the handler to Celery's signal."""
+    signals.import_modules.connect(_prepare)
+
+
+def open_to_network(address: str, login: str | None) -> str:
+    """Return why Flower must not start so: open to the network, with no login; "" if it may."""
+    if login or is_loopback(address):
+        return ""
+    return (
+        f"Flower at {address or 'every address'} would be open to the network. "
+        "Set KIOSK_FLOWER_AUTH=user:password, or leave KIOSK_FLOWER_ADDRESS at 127.0.0.1."
+    )
+
+
+def _prepare(**_: Any) -> None:
+    """Step in, if the command that runs is Flower's."""
+    command = click.get_current_context(silent=True)
+    if command is None or command.info_name != "flower":
+        return
+    from flower.views import BaseHandler
+    from tornado.options import options
+
+    _close(options, Settings.load())
+    BaseHandler.get_active_queue_names = _queue_names
+
+
+def _close(options: Any, settings: Settings) -> None:
+    """Give Flower the address and the login of our settings, where its own options have none."""
+    options.address = options.address or settings.flower_address
+    if options.basic_auth or options.auth:
+        return
+    login = settings.flower_auth.get_secret_value() if settings.flower_auth else None
+    refused = "" if options.unix_socket else open_to_network(options.address, login)
+    if refused:
+        click.echo(f"kiosk: {refused}", err=True)
+        raise SystemExit(3)  # an exception would be logged with its trace first
+    if login is None:
+        login = f"{_USER}:{secrets.token_hex(16)}"
+        click.echo(f"Flower's user:password, for this start: {login}", err=True)
+    options.basic_auth = [login]
+
+
+def _queue_names(page: Any) -> list[str]:
+    """Return all queues, where Flower would leave out those that no worker consumes just now.
+
+    These are the ones for which a scaler that reads `/api/queues/length` must start a worker.
+    """
+    declared = {queue.name for queue in page.capp.conf.task_queues}
+    consumed = {
+        queue["name"]
+        for worker in page.application.workers.values()
+        for queue in worker.get("active_queues", ())
+    }
+    return sorted(declared | consumed)
