@@ -12,7 +12,7 @@ from typing import Any
 
 from kiosk_tasks.choices import Choices
 from kiosk_tasks.job import Context, Job, Limits
-from kiosk_tasks.ledger import Heart, Ledger
+from kiosk_tasks.ledger import Heart, Ledger, Tallies
 from kiosk_tasks.ports import ModelServer, Reporter, Storage
 from kiosk_tasks.redis_clients import redis_client
 from kiosk_tasks.serving.client import TensorFlowServing
@@ -22,7 +22,17 @@ from kiosk_tasks.signed_links import Signer
 from kiosk_tasks.storage import from_url
 from kiosk_tasks.workspace import Workspace
 
-__all__ = ["Adapters", "adapters", "make_context", "make_ledger", "model_folders"]
+__all__ = [
+    "Adapters",
+    "adapters",
+    "flush_tallies",
+    "make_context",
+    "make_ledger",
+    "model_folders",
+]
+
+_TALLIES_PATIENCE_S = 2.0
+"""Counters that the ledger does not take by then are dropped."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +45,7 @@ class Adapters:
     ledger: Ledger
     limits: Limits
     choices: Choices = field(default_factory=Choices)
+    tallies: Tallies = field(default_factory=lambda: Tallies(None))
     max_retries: int = 5
     link: Callable[[str], str] | None = None
     """As for `Context`."""
@@ -56,6 +67,13 @@ def adapters() -> Adapters:
         _made.clear()
         _made[pid] = _make(Settings.load())
     return _made[pid]
+
+
+def flush_tallies() -> None:
+    """Write what this process has counted, if it has made adapters: it is about to end."""
+    made = _made.get(os.getpid())
+    if made is not None:
+        made.tallies.close()
 
 
 def make_ledger(settings: Settings) -> Ledger:
@@ -105,7 +123,19 @@ def _link(settings: Settings) -> Callable[[str], str] | None:
     return lambda key: public_url + signer.plain_path(key)
 
 
+def _tallies(settings: Settings) -> Tallies:
+    url = settings.records_url
+    client = redis_client(url, tls=settings.tls(url), timeout_s=_TALLIES_PATIENCE_S, retries=0)
+    return Tallies(client, prefix=settings.key_prefix)
+
+
 def _make(settings: Settings) -> Adapters:
+    tallies = _tallies(settings)
+
+    def replied(model: str, tiles: int, seconds: float) -> None:
+        slots = max(tiles, settings.max_batch)
+        tallies.replied(model, tiles=tiles, slots=slots, seconds=seconds)
+
     return Adapters(
         storage=from_url(settings.bucket_url),
         workspace=Workspace(from_url(settings.workspace_url)),
@@ -116,8 +146,10 @@ def _make(settings: Settings) -> Adapters:
             metadata_ttl_s=settings.metadata_ttl_s,
             wait_s=settings.model_wait_s,
             known_models=lambda: deployed(model_folders(settings)),
+            on_reply=replied,
         ),
         ledger=make_ledger(settings),
+        tallies=tallies,
         max_retries=settings.max_retries,
         link=_link(settings),
         choices=Choices(**{f.name: getattr(settings, f.name) for f in fields(Choices)}),

@@ -51,6 +51,7 @@ def forget_adapters() -> None:
     if wiring is not None:
         for outside in wiring._made.values():
             outside.heart.close()
+            outside.tallies.close()
             outside.models.close()
             outside.ledger._redis.close()
         wiring._made.clear()

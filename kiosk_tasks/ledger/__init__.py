@@ -7,6 +7,7 @@ reporter.py  a running job's progress
 lost.py      what the reaper asks
 listing.py   the newest jobs
 owner.py     who submits, and how many they may have open
+numbers.py   how many jobs are where; tallies.py  how long things take, roughly
 reservations.py  the right to be the only one for a while
 scripts/     the changes, in Lua
 """
@@ -19,6 +20,7 @@ from kiosk_tasks.ledger.pulse import Heart, Pulse
 from kiosk_tasks.ledger.records import Claim, Record
 from kiosk_tasks.ledger.reporter import LedgerReporter
 from kiosk_tasks.ledger.reservations import Reservation
+from kiosk_tasks.ledger.tallies import Tallies
 
 __all__ = [
     "Claim",
@@ -33,6 +35,7 @@ __all__ = [
     "Pulse",
     "Record",
     "Reservation",
+    "Tallies",
     "TooManyJobs",
     "Waiting",
     "newest",

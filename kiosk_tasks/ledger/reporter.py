@@ -13,6 +13,7 @@ from kiosk_tasks.job import Status
 from kiosk_tasks.ledger.ledger import Ledger
 from kiosk_tasks.ledger.pulse import Pulse
 from kiosk_tasks.ledger.records import Record, time_field
+from kiosk_tasks.ledger.tallies import Tallies
 from kiosk_tasks.ports import Fact
 
 __all__ = ["LedgerReporter"]
@@ -30,9 +31,13 @@ class LedgerReporter:
     trip, and an image of a tenth of a second should not pay for twenty.
     """
 
-    def __init__(self, ledger: Ledger, pulse: Pulse) -> None:
-        """pulse: of the run whose claim every write is checked against."""
+    def __init__(self, ledger: Ledger, pulse: Pulse, tallies: Tallies | None = None) -> None:
+        """pulse: of the run whose claim every write is checked against.
+
+        tallies: count how long stages take.
+        """
         self._ledger = ledger
+        self._tallies = tallies or Tallies(None)
         self._pulse = pulse
         self._claim = pulse.claim
         self._known = dict(pulse.claim.record.fields)
@@ -49,6 +54,7 @@ class LedgerReporter:
         yield
         seconds = time.perf_counter() - start
         self._keep({time_field(name): f"{seconds:.4f}"})
+        self._tallies.stage(self._known["job_type"], name, seconds)
         log.info("stage job_id=%s stage=%s seconds=%.3f", self._claim.job_id, name, seconds)
 
     def check(self) -> None:

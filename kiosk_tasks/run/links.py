@@ -10,7 +10,7 @@ from typing import Any, Literal
 from kiosk_tasks.errors import InvalidParameter
 from kiosk_tasks.job import JobType
 
-__all__ = ["ADMIT", "CONTINUE", "Link", "lane_of", "plan_links", "queue_names"]
+__all__ = ["ADMIT", "CONTINUE", "Link", "lane_of", "plan_links", "queue_names", "queue_of"]
 
 CONTINUE = 0
 """Priority of a link of a job that has begun; Redis brokers take the lowest number first."""
@@ -45,6 +45,12 @@ class Link:
 def lane_of(queue: str, priority: int) -> str:
     """Return the name of the broker's list for that queue and priority."""
     return f"{queue}{SEPARATOR}{priority}" if priority else queue
+
+
+def queue_of(lane: str) -> str:
+    """Return the queue whose list that is."""
+    queue, _, priority = lane.rpartition(SEPARATOR)
+    return queue if priority.isdecimal() and queue else lane
 
 
 def plan_links(

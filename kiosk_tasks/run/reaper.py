@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 from celery import Celery
@@ -79,10 +80,14 @@ class Reaper:
         """Let `run` return."""
         self._stopped.set()
 
-    def run(self, every_s: float) -> None:
-        """Look every so many seconds until `stop`; a server that is away is awaited."""
+    def run(self, every_s: float, *, sign: Callable[[], None] = lambda: None) -> None:
+        """Look every so many seconds until `stop`; a server that is away is awaited.
+
+        sign: leaves a sign of life, before each look.
+        """
         next_tidying = time.monotonic()
         while not self._stopped.is_set():
+            sign()
             try:
                 if time.monotonic() >= next_tidying:
                     self.tidy()
@@ -101,6 +106,12 @@ class Reaper:
         taken, given_up = self._runs_that_died()
         found = Reaped(taken, self._messages_that_are_gone(), given_up, self._leftovers())
         self._lost.note_look()
+        self._outside.tallies.reaped(
+            {
+                **{"run_died": found.taken, "message_gone": found.resent},
+                **{"given_up": found.given_up, "tidied": found.tidied},
+            }
+        )
         return found
 
     def _runs_that_died(self) -> tuple[int, int]:

@@ -22,7 +22,7 @@ from kiosk_tasks.redis_clients import BrokerRefuses
 from kiosk_tasks.run.children import gather, submit_children
 from kiosk_tasks.run.ending import discard, end_badly, end_children, finish, resume
 from kiosk_tasks.run.failing import as_ours, pause_s, too_many_deaths
-from kiosk_tasks.run.links import Link, lane_of
+from kiosk_tasks.run.links import Link, lane_of, queue_of
 from kiosk_tasks.run.messages import link_at, next_here
 from kiosk_tasks.stages import check_job, run_stages
 from kiosk_tasks.wiring import Adapters, adapters, make_context
@@ -72,6 +72,8 @@ def run_link(task: LinkTask, job_id: str, *, start: int, stop: int, artifact: st
         if claim is None:
             raise Ignore
         link = Link(start, stop, str(claim.record.fields["lane"]))
+        if claim.waited_s is not None:
+            outside.tallies.claimed(queue_of(link.queue), claim.waited_s)
         return _run(task, outside, claim, link, artifact)
     except (BrokerUnavailable, BrokerRefuses) as exc:
         # Nothing can be written: the message must not be used up, and no other job could be run.
@@ -83,7 +85,7 @@ def _run(task: LinkTask, outside: Adapters, claim: Claim, link: Link, artifact: 
     """Run a claimed link; the one place where any exception is caught."""
     job_id, seconds = claim.job_id, task.job_type.seconds
     with outside.heart.beating(claim, seconds=seconds) as pulse:
-        report = LedgerReporter(outside.ledger, pulse)
+        report = LedgerReporter(outside.ledger, pulse, outside.tallies)
         try:
             if claim.exhausted:
                 raise too_many_deaths(claim.record.attempts)

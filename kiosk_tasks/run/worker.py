@@ -11,6 +11,7 @@ from celery import signals
 from kiosk_tasks.redaction import redact_logs
 from kiosk_tasks.scratch import remove_stale_scratch
 from kiosk_tasks.settings import Settings
+from kiosk_tasks.wiring import flush_tallies
 
 __all__ = ["connect"]
 
@@ -22,6 +23,9 @@ def connect() -> None:
     # a child that starts takes the place of one that has ended, or was killed with files open
     signals.worker_process_init.connect(_sweep_scratch)
     signals.worker_ready.connect(_say_ready)
+    # a child that ends in order; the other is the end of a pool without children
+    signals.worker_process_shutdown.connect(_flush_tallies)
+    signals.worker_shutdown.connect(_flush_tallies)
     signals.after_setup_logger.connect(_hide_secrets)
     signals.after_setup_task_logger.connect(_hide_secrets)
 
@@ -34,6 +38,11 @@ def _hide_secrets(logger: logging.Logger, **_: Any) -> None:
 def _sweep_scratch(**_: Any) -> None:
     """Remove the files of runs that were killed on this machine."""
     remove_stale_scratch(Settings.load().scratch)
+
+
+def _flush_tallies(**_: Any) -> None:
+    """Write what was counted since the last second."""
+    flush_tallies()
 
 
 def _share_memory(**_: Any) -> None:

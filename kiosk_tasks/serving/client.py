@@ -6,7 +6,6 @@ import difflib
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from kiosk_tasks.errors import KioskError, ModelMismatch, ModelServerUnavailable, UnknownModel
 from kiosk_tasks.ports import Signature, no_check
+from kiosk_tasks.serving.calls import Call, OnReply
 from kiosk_tasks.serving.channel import Connection
 from kiosk_tasks.serving.protos import (
     get_model_metadata_pb2,
@@ -30,15 +30,6 @@ _CHECK_EVERY_S = 0.5  #: a cancelled job stops waiting for a reply after that
 _MAX_RESENDS = 3  #: a batch on which the server dies each time is given up after so many
 
 
-@dataclass
-class _Call:
-    """A batch on its way: kept whole, so that it can be sent again if the server restarts."""
-
-    request: Any
-    future: Any
-    resends: int = 0
-
-
 class TensorFlowServing:
     """A TensorFlow Serving endpoint. Threads may share it; a forked child opens its own channel."""
 
@@ -51,6 +42,7 @@ class TensorFlowServing:
         metadata_ttl_s: float = 30.0,
         in_flight: int = 2,
         known_models: Callable[[], Mapping[str, Sequence[int]]] | None = None,
+        on_reply: OnReply = lambda _model, _items, _seconds: None,
     ) -> None:
         """Open nothing yet.
 
@@ -60,6 +52,7 @@ class TensorFlowServing:
         metadata_ttl_s: how long a signature is trusted.
         in_flight: batches sent before the first reply is awaited.
         known_models: names and versions that are deployed, for the sentence about an unknown name.
+        on_reply: told of each prediction; it must not wait for anything.
         """
         if in_flight < 1:
             raise ValueError(f"in_flight is {in_flight}; it must be at least 1.")
@@ -69,6 +62,7 @@ class TensorFlowServing:
         self._metadata_ttl_s = metadata_ttl_s
         self._in_flight = in_flight
         self._known_models = known_models
+        self._on_reply = on_reply
         self._signatures: dict[tuple[str, int | None], tuple[float, Signature]] = {}
 
     def signature(self, name: str, version: int | None = None) -> Signature:
@@ -118,15 +112,16 @@ class TensorFlowServing:
         Raises ModelMismatch when an array does not fit the signature, before it is sent, or when an
         output is missing; UnknownModel when the version is gone; ModelServerUnavailable.
         """
-        calls: deque[_Call] = deque()
+        calls: deque[Call] = deque()
         try:
             for batch in batches:
                 request = predict_request(signature, fit_inputs(signature, batch))
+                items = max((len(array) for array in batch.values() if array.ndim), default=1)
                 outputs = None
                 if len(calls) == self._in_flight:
                     outputs = self._receive(calls[0], signature, check)
                     calls.popleft()
-                calls.append(_Call(request, self._send(request)))
+                calls.append(Call(request, self._send, items=items))
                 if outputs is not None:
                     yield outputs
             while calls:
@@ -154,7 +149,7 @@ class TensorFlowServing:
         return self._connection.prediction.Predict.future(request, timeout=self._deadline_s)
 
     def _receive(
-        self, call: _Call, signature: Signature, check: Callable[[], None]
+        self, call: Call, signature: Signature, check: Callable[[], None]
     ) -> dict[str, NDArray[Any]]:
         """Await the reply; a batch lost with a restarting server is sent again."""
         while True:
@@ -171,8 +166,8 @@ class TensorFlowServing:
                 lost = code is grpc.StatusCode.UNAVAILABLE and call.resends < _MAX_RESENDS
                 if not lost or not self._comes_back(check):
                     raise self._error(exc, self._deadline_s) from exc
-                call.resends += 1
-                call.future = self._send(call.request)
+                call.send_again()
+        self._on_reply(signature.model, call.items, call.seconds)
         missing = sorted(set(signature.outputs) - set(reply.outputs))
         if missing:
             raise ModelMismatch(
