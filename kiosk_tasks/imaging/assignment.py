@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 __all__ = ["assigned"]
 
@@ -29,6 +28,9 @@ def assigned(
 
     Two cells at most have the same track; if there are two, it divides.
     """
+    # Imported here: scipy.optimize costs 10 MB, and only tracking needs it.
+    from scipy.optimize import linear_sum_assignment
+
     tracks, cells = likely.shape[:2]
     link = 1 - likely[..., SAME]
     costs = np.full((tracks + cells, cells + tracks), _NEVER)

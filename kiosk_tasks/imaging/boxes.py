@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from skimage.segmentation import watershed
 
 from kiosk_tasks.errors import ModelMismatch
+from kiosk_tasks.imaging._watershed import watershed
 from kiosk_tasks.imaging.labels import Labels, relabel
 from kiosk_tasks.imaging.tiling import TileLayout
 
@@ -172,7 +172,7 @@ def label_boxes(
         target = markers[rows, columns]
         target[foreground[rows, columns] & (target == 0)] = number + 1
     depth = ndimage.distance_transform_edt(foreground)
-    flooded: Labels = watershed(-depth, markers, mask=foreground)  # type: ignore[no-untyped-call]
+    flooded = watershed(-depth, markers, mask=foreground)
     labels = np.zeros(shape, np.int32)
     for number in order:
         rows, columns = _pixels(found.boxes[number], shape)

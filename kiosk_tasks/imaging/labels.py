@@ -8,9 +8,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from skimage.segmentation import watershed
 
 from kiosk_tasks.errors import InvalidAxes
+from kiosk_tasks.imaging._watershed import watershed
 from kiosk_tasks.imaging.maxima import h_maxima
 
 __all__ = [
@@ -124,9 +124,7 @@ def deep_watershed(
     markers, count = ndimage.label(found, _EIGHT)
     if not count:
         return np.zeros(maxima.shape, np.int32)
-    labels = watershed(  # type: ignore[no-untyped-call]
-        -landscape, markers, mask=foreground
-    )
+    labels = watershed(-landscape, markers, mask=foreground)
     labels = remove_faint(labels.astype(np.int32, copy=False), inside, params.least_interior)
     return _tidy(labels, params)
 

@@ -13,8 +13,6 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import connected_components, depth_first_order
 
 from kiosk_tasks.errors import InvalidAxes
 from kiosk_tasks.imaging._rings import Rings, simple_rings
@@ -127,6 +125,10 @@ def _in_order(following: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[
 
     following: a permutation; its cycles are the rings. Each starts with its lowest edge.
     """
+    # Imported here: a worker that waits does without it.
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components, depth_first_order
+
     count = len(following)
     links = np.ones(count, np.int8), following, np.arange(count + 1)
     number, ring = connected_components(csr_array(links, shape=(count, count)))

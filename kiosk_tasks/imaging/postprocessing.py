@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from skimage.feature import peak_local_max
-from skimage.segmentation import watershed
 
+from kiosk_tasks.imaging._watershed import watershed
 from kiosk_tasks.imaging.labels import Labels, relabel
 
 __all__ = ["distance_watershed", "grown_interiors", "split_interiors"]
@@ -44,12 +43,15 @@ def distance_watershed(
     if not count:
         return np.zeros(interior.shape, np.int32)
     depth = ndimage.distance_transform_edt(np.pad(cells, 1))[1:-1, 1:-1]
+    # Imported here: a worker that waits does without it.
+    from skimage.feature import peak_local_max
+
     peaks = peak_local_max(  # type: ignore[no-untyped-call]
         depth, min_distance=min_distance, labels=parts, exclude_border=False
     )
     markers = np.zeros(interior.shape, np.int32)
     markers[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
-    labels = watershed(-depth, markers, mask=cells)  # type: ignore[no-untyped-call]
+    labels = watershed(-depth, markers, mask=cells)
     return relabel(labels)
 
 
@@ -127,5 +129,5 @@ def _split(part: NDArray[np.bool_], smallest: int) -> Labels:
 def _grow(cores: NDArray[Any], within: NDArray[np.bool_]) -> Labels:
     """Grow numbered cores, all by one pixel at a time, to where they may be."""
     even = np.zeros(cores.shape, np.uint8)
-    grown = watershed(even, cores, mask=within | (cores > 0))  # type: ignore[no-untyped-call]
+    grown = watershed(even, cores, mask=within | (cores > 0))
     return relabel(grown)

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from kiosk_tasks.imaging.spot_response import (
     SpotResponse,
@@ -151,6 +150,9 @@ def _split(wide: Spots, narrow: Spots, plane: NDArray[Any], params: SpotParams) 
 
     The flat top of a saturated spot has corners that look like several spots: they do not count.
     """
+    # Imported here: a worker that waits does without it.
+    from scipy.spatial import cKDTree
+
     pixels = np.rint(narrow.positions).astype(np.intp)
     clipped = plane[pixels[:, 0], pixels[:, 1]] == plane.max()
     distance, found = cKDTree(wide.positions).query(narrow.positions)

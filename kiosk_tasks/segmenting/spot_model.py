@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from kiosk_tasks.errors import ModelMismatch
 from kiosk_tasks.imaging.image import Image
@@ -115,6 +114,9 @@ def _distinct(positions: NDArray[np.float64], score: NDArray[np.float32]) -> NDA
     kept = np.ones(len(positions), np.bool_)
     if len(positions) < 2:
         return kept
+    # Imported here: a worker that waits does without it.
+    from scipy.spatial import cKDTree
+
     near: dict[int, list[int]] = {}
     for one, other in cKDTree(positions).query_pairs(SAME):
         near.setdefault(one, []).append(other)

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.distance import cdist
 
 from kiosk_tasks.choices import named_model
 from kiosk_tasks.errors import ModelMismatch
@@ -127,6 +126,9 @@ def _encoded(
     places = np.stack([cells.y, cells.x], 1) * np.float32(scale)
     if not len(cells):
         return np.zeros((0, 1), np.float32), places
+    # Imported here: a worker that waits does without it.
+    from scipy.spatial.distance import cdist
+
     crops, shapes = _looks(image, labels, scale)
     near = cdist(places, places) <= ctx.choices.track_max_distance
     values = {"crops": crops, "shapes": shapes, "places": places, "neighbours": near}
