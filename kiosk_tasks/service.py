@@ -20,6 +20,7 @@ from kiosk_tasks.ledger import LostJobs, NotEnded, Owner, Page, Record, listing
 from kiosk_tasks.outputs import place_in, stem_of
 from kiosk_tasks.run.ending import discard, end_badly
 from kiosk_tasks.run.links import plan_links
+from kiosk_tasks.run.liveness import sign
 from kiosk_tasks.run.reaper import Reaped, make_reaper
 from kiosk_tasks.settings import Settings
 from kiosk_tasks.wiring import adapters
@@ -156,7 +157,7 @@ def reap(*, every_s: float | None = None) -> Reaped:
     if every_s is None:
         reaper.tidy()
         return reaper.look()
-    reaper.run(every_s)
+    reaper.run(every_s, sign=partial(sign, Settings.load().alive_file))
     return Reaped()
 
 

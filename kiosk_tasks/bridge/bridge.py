@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import redis
@@ -21,6 +22,7 @@ from kiosk_tasks.ledger import Ledger
 from kiosk_tasks.ledger.records import now
 from kiosk_tasks.redaction import hide
 from kiosk_tasks.redis_clients import mapped_broker_errors
+from kiosk_tasks.run.liveness import sign
 from kiosk_tasks.settings import Settings
 from kiosk_tasks.wiring import make_ledger
 
@@ -62,11 +64,13 @@ class Bridge:
         bucket_url: str,
         submit: Callable[..., Any],
         pace: Pace | None = None,
+        alive_file: Path | None = None,
     ) -> None:
         """ledger: this bridge's own; the frontends' hashes are beside its records.
 
         replica: name of this bridge, the same when it is started again, unlike all others'.
         submit: takes a job, `mirror`, the hash to keep like its record, and Celery's options.
+        alive_file: touched while it works, and while it waits for a server that is away.
         """
         pace, queues = pace or Pace(), queue_names()
         self._redis = ledger.scripts.client
@@ -76,6 +80,7 @@ class Bridge:
         self._inbox = Inbox(self._redis, queues=queues, prefix=prefix, replica=replica)
         self._orphans = Orphans(self._redis, queues=queues, age_s=pace.orphan_age)
         self._chores = [
+            _Chore(lambda: sign(alive_file), pace.alive / 3),
             _Chore(lambda: self._inbox.beat(pace.alive), pace.alive / 3),
             _Chore(self._rescue, pace.rescue_every),
             _Chore(self._adopt, pace.orphan_step_every),
@@ -186,7 +191,13 @@ def make_bridge(replica: str) -> Bridge:
     # What a frontend pushes need not be UTF-8, and must come through to be refused.
     ledger.scripts.client.connection_pool.connection_kwargs["encoding_errors"] = "surrogateescape"
     submit = import_module("kiosk_tasks.run.chain").submit
-    return Bridge(ledger, replica, bucket_url=settings.bucket_url, submit=submit)
+    return Bridge(
+        ledger,
+        replica,
+        bucket_url=settings.bucket_url,
+        submit=submit,
+        alive_file=settings.alive_file,
+    )
 
 
 class _Chore:

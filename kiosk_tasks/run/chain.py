@@ -16,6 +16,7 @@ from celery.result import AsyncResult
 from kiosk_tasks.job import Job, JobType, new_job
 from kiosk_tasks.jobs import find_for, task_types
 from kiosk_tasks.run import dashboard, messages, worker
+from kiosk_tasks.run.heartbeat import add_signs_of_life
 from kiosk_tasks.run.names import REAP
 from kiosk_tasks.run.reaper import make_reaper
 from kiosk_tasks.run.task import LinkTask, run_link
@@ -27,6 +28,7 @@ __all__ = ["app", "submit"]
 app = Celery("kiosk_tasks")
 app.config_from_object(os.environ.get("CELERY_CONFIG_MODULE", "celeryconfig"))
 app.steps["consumer"].add(VisibilityHeartbeat)
+add_signs_of_life(app)
 worker.connect()
 dashboard.connect()
 

@@ -67,6 +67,11 @@ class Places(BaseModel):
         validation_alias=names("READY_FILE"),
         description="File the worker touches once it consumes.",
     )
+    alive_file: Path | None = Field(
+        None,
+        validation_alias=names("ALIVE_FILE"),
+        description="File that worker, reaper and bridge touch while they do their work.",
+    )
 
     @field_validator("home")
     @classmethod
