@@ -45,6 +45,7 @@ class LedgerCollector:
             return
         yield _up(1)
         yield from _queues(found.states)
+        yield _most(found.most_workers)
         yield GaugeMetricFamily(
             "kiosk_model_servers_wanted",
             "How many model servers should be there.",
@@ -65,6 +66,15 @@ def _queues(states: Iterable[QueueState]) -> Iterator[GaugeMetricFamily]:
         for state in states:
             gauge.add_metric((state.queue,), getattr(state, field))
         yield gauge
+
+
+def _most(workers: Mapping[str, int]) -> GaugeMetricFamily:
+    gauge = GaugeMetricFamily(
+        "kiosk_queue_max_workers", "How many workers the queue may have.", labels=("queue",)
+    )
+    for queue, most in workers.items():
+        gauge.add_metric((queue,), most)
+    return gauge
 
 
 def _jobs(numbers: Numbers) -> Iterator[Metric]:

@@ -45,11 +45,13 @@ class Snapshot:
     """What one look has found.
 
     numbers: exact, and all of one moment. states: the same by queue, with the workers wanted.
+    most_workers: that each queue may have.
     tallies: what workers have counted, a second later or so.
     """
 
     numbers: Numbers
     states: Sequence[QueueState]
+    most_workers: Mapping[str, int]
     model_servers_wanted: int
     tallies: Mapping[str, str]
 
@@ -116,7 +118,8 @@ class Source:
         servers = model_servers_wanted(
             states, target_drain_s=self._goals.drain_s, most=self._goals.most_servers
         )
-        return Snapshot(numbers, states, servers, tallies)
+        most = {queue: self._goals.policy_of(queue).most for queue in self._queues}
+        return Snapshot(numbers, states, most, servers, tallies)
 
 
 def source_of(settings: Settings, queues: Sequence[str]) -> Source:
