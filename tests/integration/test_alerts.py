@@ -146,6 +146,7 @@ MISTAKES = {
     "any reaper that has not looked": (ALERTS, "== 1 unless", ">= 0 unless"),
     "tidied runs are dead runs": (ALERTS, "run_died|given_up", ".+"),
     "a 404 is an error": (ALERTS, "5..", "[45].."),
+    "a 503 is an error": (ALERTS, ',status!="503"', ""),
     "summary": (ALERTS, "and no worker has one", "and somebody has one"),
 }  # fmt: skip
 
