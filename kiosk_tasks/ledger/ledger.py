@@ -11,7 +11,7 @@ its claim changes nothing. While it runs it renews its *lease*; between links it
     <prefix>waiting:<lane>    jobs whose message is in that list of the broker, by time of sending
     <prefix>lanes             names of those
     <prefix>children:<id>, ended:<id>   a parent's children; those of them that have ended
-    <prefix>running:<queue>   jobs that a run on that queue has claimed
+    <prefix>running:<queue>   jobs that a run on that queue has claimed, by when
     <prefix>load              open jobs and their bytes, by queue and job type
     <prefix>pace              how long they take, by queue and job type
     <prefix>submitted, ended  how many jobs have been, by job type; and how they ended

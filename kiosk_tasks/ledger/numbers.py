@@ -67,7 +67,7 @@ def read_numbers(ledger: Ledger, queues: Sequence[str], *, lanes: Sequence[str])
     pipe.zcard(key("leases"))
     pipe.hget(key("reaper"), "looked_at")
     for queue in queues:
-        pipe.scard(key(f"running:{queue}"))
+        pipe.zcard(key(f"running:{queue}"))
     for lane in lanes:
         pipe.zcard(key(f"waiting:{lane}"))
         pipe.zrange(key(f"waiting:{lane}"), 0, 0, withscores=True)

@@ -1,25 +1,20 @@
-"""What Prometheus is told: requests by route and status, open streams, jobs, queues.
+"""What Prometheus is told of the service: requests by route and status, open streams.
 
-Labels are bounded: routes by their template, methods by name, queues as they are declared.
+Labels are bounded: routes by their template, methods by name. What tells of jobs and queues is in
+`kiosk_tasks.metrics`.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from kiosk_tasks.errors import KioskError
-from kiosk_tasks.jobs import task_types
-from kiosk_tasks.ledger import Ledger
-from kiosk_tasks.queues import numbers_of
-from kiosk_tasks.run.links import queue_names
-
-__all__ = ["HttpMetrics", "Metrics", "Sources", "add_metrics"]
+__all__ = ["HttpMetrics", "Metrics", "OpenStreams", "add_metrics"]
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -85,56 +80,17 @@ class HttpMetrics:
         self._metrics.seconds.labels(method, route).observe(seconds)
 
 
-class Sources:
-    """A collector of what is asked for when Prometheus asks: O(1) commands, one round trip each."""
+class OpenStreams:
+    """A collector of how many clients follow a job."""
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        *,
-        stage_queues: Mapping[str, str],
-        open_streams: Callable[[], int],
-    ) -> None:
-        """open_streams: tells how many clients follow jobs at present."""
-        self._ledger = ledger
-        self._stage_queues = stage_queues
-        self._open_streams = open_streams
+    def __init__(self, count: Callable[[], int]) -> None:
+        """count: tells how many there are now."""
+        self._count = count
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Yield the gauges; those of a broker that does not answer are left out."""
-        yield _gauge("kiosk_web_open_streams", "Clients that follow a job.", self._open_streams())
-        try:
-            gauges = list(self._gauges())
-            up = 1
-        except KioskError:
-            gauges, up = [], 0
-        yield _gauge("kiosk_broker_up", "Whether the broker answers.", up)
-        yield from gauges
-
-    def _gauges(self) -> Iterator[GaugeMetricFamily]:
-        queues = queue_names(task_types(), self._stage_queues)
-        numbers = numbers_of(self._ledger, queues)
-        waiting = GaugeMetricFamily(
-            "kiosk_queue_waiting", "Jobs that no worker has taken.", labels=("queue",)
-        )
-        held = GaugeMetricFamily(
-            "kiosk_queue_in_flight", "Jobs that a worker has.", labels=("queue",)
-        )
-        for one in numbers.queues:
-            waiting.add_metric((one.queue,), one.waiting)
-            held.add_metric((one.queue,), one.in_flight)
-        yield waiting
-        yield held
-        jobs = GaugeMetricFamily(
-            "kiosk_jobs", "Jobs that have not ended, children included.", labels=("state",)
-        )
-        jobs.add_metric(("running",), numbers.running)
-        jobs.add_metric(("waiting",), max(0, numbers.open - numbers.running))
-        yield jobs
-
-
-def _gauge(name: str, told: str, value: float) -> GaugeMetricFamily:
-    return GaugeMetricFamily(name, told, value=value)
+        """Yield the one gauge."""
+        told = "Clients that follow a job."
+        yield GaugeMetricFamily("kiosk_web_open_streams", told, value=self._count())
 
 
 def _template(scope: Scope) -> str:

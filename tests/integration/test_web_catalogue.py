@@ -193,7 +193,16 @@ def test_queues_and_jobs_are_counted(web: WebService) -> None:
     assert found['kiosk_jobs{state="running"}'] == 1
     assert found['kiosk_queue_waiting{queue="predict"}'] == 3
     assert found['kiosk_queue_waiting{queue="mesmer"}'] == 0
+    assert found['kiosk_queue_in_flight{queue="predict"}'] == 1
+    assert found['kiosk_queue_wanted_workers{queue="predict"}'] >= 1
+    assert found['kiosk_queue_wanted_workers{queue="mesmer"}'] == 0
+    assert found['kiosk_jobs_submitted_total{job_type="predict"}'] == 5
+    assert found['kiosk_jobs_ended_total{job_type="predict",status="done"}'] == 1
     assert found["kiosk_broker_up"] == 1
+    told = web.http.get("/queues.json").json()
+    assert told["queues"]["predict"]["waiting"] == 3
+    assert told["queues"]["mesmer"]["wanted_workers"] == 0
+    assert told["model_servers_wanted"] == 1
 
 
 def test_numbers_come_without_a_broker_too(
@@ -202,7 +211,7 @@ def test_numbers_come_without_a_broker_too(
     def away(*_: Any, **__: Any) -> Any:
         raise BrokerUnavailable("away")
 
-    monkeypatch.setattr("kiosk_tasks.web.metrics.numbers_of", away)
+    monkeypatch.setattr("kiosk_tasks.metrics.source.numbers_of", away)
     found = samples(web)
     assert found["kiosk_broker_up"] == 0
     assert "kiosk_web_open_streams" in found

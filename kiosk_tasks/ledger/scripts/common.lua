@@ -42,7 +42,7 @@ local function count_out(id)
   local bytes = redis.call('HGET', its, 'input_bytes') or '0'
   redis.call('HINCRBY', prefix .. 'load', as .. '|jobs', -1)
   redis.call('HINCRBY', prefix .. 'load', as .. '|bytes', -bytes)
-  redis.call('SREM', prefix .. 'running:' .. string.match(as, '^[^|]*'), id)
+  redis.call('ZREM', prefix .. 'running:' .. string.match(as, '^[^|]*'), id)
   redis.call('HDEL', its, 'counted')
 end
 
@@ -69,7 +69,7 @@ end
 -- A run has taken the job.
 local function run_on(queue, id)
   count_in(id, queue)
-  redis.call('SADD', prefix .. 'running:' .. queue, id)
+  redis.call('ZADD', prefix .. 'running:' .. queue, now(), id)
 end
 
 -- Nobody runs the job, and no message of it is awaited.
