@@ -11,6 +11,8 @@ from pathlib import Path
 __all__ = ["setting_files", "text_of"]
 
 _START, _END = "KIOSK_", "_FILE"
+_FILES = ("KIOSK_READY_FILE", "KIOSK_ALIVE_FILE")
+"""Settings that are files themselves, touched again and again."""
 
 
 def setting_files(environ: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
@@ -19,6 +21,8 @@ def setting_files(environ: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
     A setting that stands in the environment itself does not.
     """
     for variable, path in environ.items():
+        if variable in _FILES:
+            continue
         name = variable.removesuffix(_END)
         if variable.startswith(_START) and name != variable and path and not environ.get(name):
             yield name, Path(path)
