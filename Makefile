@@ -15,7 +15,7 @@ export UV_SYSTEM_CERTS ?= true
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test browser screen tools faults check fmt up bench docs model requirements clean
+.PHONY: help demo test browser screen tools faults check fmt up bench docs model requirements images clean
 
 help: ## Print this map
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -73,13 +73,23 @@ docs: $(VENV)/.docs ## Build the documentation into site/
 model: $(VENV)/.dev ## Train, export and score the nuclear model; REAL=path to the training images
 	$(BIN)/python -m models.nuclear --real $(REAL)
 
+# $(call pin,what,file): like all of requirements/, for Python 3.11 and newer, with hashes.
+pin = $(UV) pip compile -q --universal --generate-hashes --no-header --python-version 3.11 $(1) -o $(2)
+# $(call pinimage,name,options): what an image holds, in the versions that are tested.
+pinimage = $(call pin,--no-config -c requirements/dev.txt $(2) requirements/$(1).in,requirements/$(1).txt)
+
 requirements: $(UV) ## Pin all dependencies anew, with hashes
-	$(UV) pip compile -q --universal --generate-hashes --no-header --python-version 3.11 \
-		pyproject.toml --extra local --extra evaluate --group dev --group docs -o requirements/dev.txt
-	$(UV) pip compile -q --universal --generate-hashes --no-header --python-version 3.11 \
-		pyproject.toml --extra local -c requirements/dev.txt -o requirements/run.txt
-	$(UV) pip compile -q --universal --generate-hashes --no-header --python-version 3.11 \
-		pyproject.toml --group docs -c requirements/dev.txt -o requirements/docs.txt
+	$(call pin,pyproject.toml --extra local --extra evaluate --group dev --group docs,requirements/dev.txt)
+	$(call pin,pyproject.toml --extra local -c requirements/dev.txt,requirements/run.txt)
+	$(call pin,pyproject.toml --group docs -c requirements/dev.txt,requirements/docs.txt)
+	$(call pinimage,worker,--override requirements/no-tensorflow.txt)
+	$(call pinimage,web,--override requirements/no-tensorflow.txt)
+	$(call pinimage,modelserver,--override requirements/one-tensorflow.txt)
+	$(call pinimage,protos,--no-deps)
+	$(call pinimage,build,)
+
+images: $(VENV)/.dev ## Build the images' file trees without Docker, and measure them
+	$(BIN)/python -m images.tree
 
 clean: ## Remove what the targets above made
 	rm -rf $(VENV) .tools $(OUT) site test-artifacts .coverage .coverage.*
