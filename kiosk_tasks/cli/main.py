@@ -12,8 +12,10 @@ from kiosk_tasks import __version__
 from kiosk_tasks.cli import admin
 from kiosk_tasks.cli.acl import acl
 from kiosk_tasks.cli.bridge import bridge
+from kiosk_tasks.cli.deploy import deploy
 from kiosk_tasks.cli.evaluate import evaluate
 from kiosk_tasks.cli.export_model import export_model
+from kiosk_tasks.cli.exporter import exporter
 from kiosk_tasks.cli.flower import flower
 from kiosk_tasks.cli.models import models
 from kiosk_tasks.cli.new_job import new_job
@@ -62,11 +64,13 @@ def build() -> typer.Typer:
     app.add_typer(run, name="run")
     app.add_typer(submit, name="submit")
     app.add_typer(evaluate(), name="evaluate")
+    app.add_typer(deploy(), name="deploy")
     admin.add_commands(app)
     app.command()(acl)
     app.command()(bridge)
     app.command()(flower)
     app.command()(export_model)
+    app.command()(exporter)
     app.command()(models)
     app.command()(new_job)
     app.command()(web)

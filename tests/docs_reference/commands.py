@@ -53,16 +53,20 @@ def options_of(words: Sequence[str]) -> set[str] | None:
 def commands() -> str:
     """Return a section for each command, and one for the options that a job type brings."""
     root = _root().commands
-    sections = [
-        _group(name, command) if getattr(command, "commands", None) else _single(name, command)
-        for name, command in sorted(root.items())
-    ]
+    sections = [_section(name, command) for name, command in sorted(root.items())]
     return "\n\n".join([*sections, *(_of_job_type(*each) for each in root["run"].commands.items())])
 
 
 @cache
 def _root() -> Any:
     return typer.main.get_command(build())
+
+
+def _section(name: str, command: Any) -> str:
+    inner = getattr(command, "commands", {})
+    if inner.keys() <= job_types().keys():
+        return _group(name, command) if inner else _single(name, command)
+    return "\n\n".join(_single(f"{name} {sub}", one) for sub, one in inner.items())
 
 
 def _single(name: str, command: Any) -> str:
