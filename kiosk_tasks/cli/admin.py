@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from kiosk_tasks import service
+from kiosk_tasks.cli.autoscale import autoscale as made_autoscale
 from kiosk_tasks.cli.doctor import examine
 from kiosk_tasks.cli.images import find_images
 from kiosk_tasks.cli.stack import FROM_SETTINGS, embedded_stack
@@ -57,6 +58,13 @@ def up(
     workers: Annotated[
         int, typer.Option("--workers", "-j", min=1, help="Jobs that run at once.")
     ] = os.cpu_count() or 1,
+    autoscale: Annotated[
+        bool,
+        typer.Option(
+            "--autoscale",
+            help="Start workers as jobs come, up to --workers, and let them go after.",
+        ),
+    ] = False,
     flower: Annotated[bool, typer.Option(help="Start the dashboard.")] = True,
     port: Annotated[
         int | None,
@@ -71,8 +79,17 @@ def up(
     """Start broker, model server, worker, web service and Flower here; Ctrl-C stops them."""
     console, home = Console(stderr=True), default_home()
     web_port = FROM_SETTINGS if port is None else port
+
+    def say(line: str) -> None:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
     with embedded_stack(
-        home, concurrency=workers, flower=flower, console=console, web_port=web_port
+        home,
+        concurrency=workers,
+        flower=flower,
+        console=console,
+        web_port=web_port,
+        autoscale=made_autoscale(workers, say) if autoscale else None,
     ) as stack:
         for name, value in stack.values.items():
             shown = value if name == "KIOSK_FLOWER_URL" else hide(value)  # a browser needs it

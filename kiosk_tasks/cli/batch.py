@@ -19,6 +19,7 @@ from kiosk_tasks.cli.in_process import run_here
 from kiosk_tasks.errors import KioskError, MissingObject, UnknownJob
 from kiosk_tasks.job import Status
 from kiosk_tasks.ledger import Record
+from kiosk_tasks.settings import Settings
 
 __all__ = ["Interrupted", "Request", "failed_files", "run_here_one_by_one", "run_queued"]
 
@@ -148,6 +149,8 @@ class _Batch:
 
 
 def _say_who_is_missing(type_name: str, console: Console) -> None:
+    if Settings.load().autoscaled:  # one is started as soon as the jobs are there
+        return
     for queue in service.unconsumed(type_name):
         console.print(
             f"no worker consumes the queue {queue}, so the jobs wait; "

@@ -138,13 +138,19 @@ def _workers(settings: Settings) -> list[Finding]:
     return [
         Finding(True, f"queue {queue} is consumed by {consumed[queue]} worker(s)")
         if queue in consumed
-        else Finding(
-            False,
-            f"no worker consumes the queue {queue}, jobs on it wait; "
-            f"start one: celery -A kiosk_tasks worker -Q {queue}",
-        )
+        else _nobody(queue, autoscaled=settings.autoscaled)
         for queue in queue_names(task_types(), settings.stage_queues)
     ]
+
+
+def _nobody(queue: str, *, autoscaled: bool) -> Finding:
+    if autoscaled:
+        return Finding(True, f"queue {queue} has no worker now; one is started when a job comes")
+    return Finding(
+        False,
+        f"no worker consumes the queue {queue}, jobs on it wait; "
+        f"start one: celery -A kiosk_tasks worker -Q {queue}",
+    )
 
 
 def _attempt(what: str, where: str, attempt: Callable[[], None]) -> Finding:

@@ -13,7 +13,7 @@ from rich.console import Console
 from kiosk_tasks.jobs import task_types
 from kiosk_tasks.run.links import queue_names
 from kiosk_tasks.settings import Settings
-from kiosk_tasks.stack import Stack, State
+from kiosk_tasks.stack import Autoscale, Stack, State
 from kiosk_tasks.stack.web import check_web
 from kiosk_tasks.wiring import model_folders
 
@@ -24,12 +24,19 @@ FROM_SETTINGS = -1
 
 @contextmanager
 def embedded_stack(
-    home: Path, *, concurrency: int, flower: bool, console: Console, web_port: int | None = None
+    home: Path,
+    *,
+    concurrency: int,
+    flower: bool,
+    console: Console,
+    web_port: int | None = None,
+    autoscale: Autoscale | None = None,
 ) -> Iterator[Stack]:
     """Start a stack in a folder, say so, and point this process at it while it runs.
 
     web_port: of the web service, 0 for a free one; FROM_SETTINGS for theirs, or a free
         one where they name none and 8000 is taken; None for no web service.
+    autoscale: as for `Stack`.
     """
     settings = Settings.load()
     if web_port is not None:
@@ -53,6 +60,7 @@ def embedded_stack(
         web_port_fixed=web_port != FROM_SETTINGS or "web_port" in settings.model_fields_set,
         web_address=settings.web_address,
         bucket=settings.bucket or None,
+        autoscale=autoscale,
         on_event=say,
     )
     before = dict(os.environ)

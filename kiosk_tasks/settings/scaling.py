@@ -75,6 +75,13 @@ class Scaling(BaseModel):
         description="Most model servers.",
     )
 
+    autoscaled: bool = Field(
+        False,
+        validation_alias=names("AUTOSCALED"),
+        description="Whether workers are started as jobs come, so that a queue without any is as "
+        "it should be; `kiosk up --autoscale` says so itself.",
+    )
+
     @model_validator(mode="after")
     def _agree(self) -> Scaling:
         for queue in ("", *self.scaling):

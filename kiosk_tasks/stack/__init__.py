@@ -6,6 +6,8 @@ workers.py      the same of workers: the one of a plain stack, or those of an au
 probes.py       the questions that tell whether a part is ready
 supervisor.py   starts parts as soon as what they need is ready, watches and stops them
 process.py      one part's process
+autoscaler.py   as many workers as the queues want: crew.py has them, shares.py keeps them within
+                bounds, remote.py tells and asks them over the broker
 watchdog.py     ends everything when this process is killed; guard.py is its other side
 home.py         the folder, its lock, and the `stack.env` by which others find the stack
 flower.py       Flower, its password and its address
@@ -31,10 +33,11 @@ from kiosk_tasks.stack.errors import (
 )
 from kiosk_tasks.stack.home import running
 from kiosk_tasks.stack.process import Part
-from kiosk_tasks.stack.stack import Stack
+from kiosk_tasks.stack.stack import Autoscale, Stack
 from kiosk_tasks.stack.supervisor import State, Supervisor
 
 __all__ = [
+    "Autoscale",
     "HomeBusy",
     "MissingBroker",
     "MissingFolder",

@@ -94,15 +94,20 @@ class Running:
 
     def check(self) -> None:
         """Raise PartDied if the process has ended."""
-        code = self._process.poll()
-        if code is not None:
-            how = f"ended with exit code {code}" if code >= 0 else f"was ended by {_signal(-code)}"
-            raise PartDied(f"The {self.part.name} {how}. {self._tail()}")
+        if self.has_ended:
+            raise PartDied(f"{self.fate} {self._tail()}")
 
     @property
     def has_ended(self) -> bool:
         """Whether the process is gone; others of its group may not be."""
         return self._process.poll() is not None
+
+    @property
+    def fate(self) -> str:
+        """A sentence on how the process ended."""
+        code = self._process.returncode
+        how = f"ended with exit code {code}" if code >= 0 else f"was ended by {_signal(-code)}"
+        return f"The {self.part.name} {how}."
 
     def send(self, number: signal.Signals) -> None:
         """Send the process a signal, if it still runs."""

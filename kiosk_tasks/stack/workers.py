@@ -13,7 +13,16 @@ from kiosk_tasks.stack.process import Part
 if TYPE_CHECKING:
     from kiosk_tasks.stack.parts import Plan
 
-__all__ = ["BROKER", "CELERY", "PYTHON_START_S", "WORKER", "crew_part", "node_of", "worker_part"]
+__all__ = [
+    "BROKER",
+    "CELERY",
+    "PYTHON_START_S",
+    "WORKER",
+    "crew_name",
+    "crew_part",
+    "node_of",
+    "worker_part",
+]
 
 BROKER = "broker"
 WORKER = "worker"
@@ -46,7 +55,7 @@ def crew_part(plan: Plan, queue: str, number: int, *, slots: int) -> Part:
     number: which of them; a number is used again once its worker is gone.
     slots: jobs that it runs at once.
     """
-    name = f"{WORKER} {queue} {number}"
+    name = crew_name(queue, number)
     ready_file = plan.run / f"{name.replace(' ', '-')}.ready"
     return Part(
         name=name,
@@ -60,6 +69,11 @@ def crew_part(plan: Plan, queue: str, number: int, *, slots: int) -> Part:
         start_limit_s=PYTHON_START_S,
         crew=True,
     )
+
+
+def crew_name(queue: str, number: int) -> str:
+    """Return the part's name."""
+    return f"{WORKER} {queue} {number}"
 
 
 def node_of(queue: str, number: int) -> str:
