@@ -33,7 +33,14 @@ _LISTEN = "psubscribe punsubscribe"
 _MIRROR = "hset hget hgetall hexists expire"
 """What a job's record does to the hash that an old client polls."""
 _OLD_QUEUE = "blmove lmove rpoplpush brpoplpush lrem llen lrange lpush rpush exists hdel " + _MIRROR
-_COUNT = "llen hlen scard zcard zcount zscore zrange exists type ttl info"
+_COUNT = (
+    "llen hlen scard zcard zcount zscore zrange exists type ttl info "
+    "multi exec discard eval latency|latest"
+)
+"""Among them what redis_exporter asks; a script may do no more than its user."""
+_READ = "hget hgetall hvals smembers"
+_SUMS = ("lanes", "load", "pace", "submitted", "ended", "reaper", "tallies")
+"""What the ledger has counted; nothing of any one job."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +121,12 @@ def broker_users(names: BrokerKeys) -> tuple[User, ...]:
             (replies, _old_kiosk(names)),
         ),
         User("flower", "the dashboard", _dashboard(names), (replies,)),
-        User("exporter", "metrics and autoscalers; reads only", _read_only(names)),
+        User(
+            "exporter",
+            "metrics and autoscalers; reads counts only",
+            _read_only(names),
+            (Grant(_READ, tuple(f"%R~{names.records}{name}" for name in _SUMS)),),
+        ),
         User("admin", "people: kiosk doctor, backups, ACL SETUSER", Grant("@all", ("*",), ("*",))),
     )
 
