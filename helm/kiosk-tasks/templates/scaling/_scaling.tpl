@@ -35,15 +35,18 @@ Each of these takes (dict "root" $ "queue" NAME "options" OPTIONS).
 {{/* "true" if a scaler owns the number of model servers. Takes $. */}}
 {{- define "kiosk-tasks.scaling.modelServer" -}}
 {{- $model := .Values.scaling.modelServer -}}
-{{- $scaled := and .Values.modelServer.enabled (ne .Values.scaling.mode "none") (lt (int $model.minReplicas) (int $model.maxReplicas)) -}}
+{{- $mode := .Values.scaling.mode -}}
+{{- $scaled := and $model.enabled .Values.modelServer.enabled (ne $mode "none") -}}
+{{- if $scaled -}}
 {{- if gt (int $model.minReplicas) (int $model.maxReplicas) -}}
 {{- fail (printf "scaling.modelServer is to have at least %d and at most %d servers: raise maxReplicas or lower minReplicas." (int $model.minReplicas) (int $model.maxReplicas)) -}}
 {{- end -}}
-{{- if and $scaled (eq .Values.scaling.mode "hpa") (lt (int $model.minReplicas) 1) -}}
+{{- if and (eq $mode "hpa") (lt (int $model.minReplicas) 1) -}}
 {{- fail "scaling.modelServer.minReplicas is 0, and a HorizontalPodAutoscaler cannot start from none. Set it to 1, or scaling.mode to keda." -}}
 {{- end -}}
-{{- if and $scaled (eq .Values.scaling.mode "keda") (eq .Values.scaling.source "flower") -}}
-{{- fail "Flower does not know what the models have to do, so it cannot scale the model server. Set scaling.modelServer.minReplicas and maxReplicas to the same number, or scaling.source to exporter." -}}
+{{- if and (eq $mode "keda") (eq .Values.scaling.source "flower") -}}
+{{- fail "Flower does not know what the models have to do, so it cannot scale the model server. Set scaling.modelServer.enabled to false, or scaling.source to exporter." -}}
+{{- end -}}
 {{- end -}}
 {{- $scaled -}}
 {{- end }}
@@ -69,7 +72,7 @@ KIOSK_TARGET_DRAIN: {{ $scaling.targetDrainSeconds | quote }}
 KIOSK_SCALE_DOWN_WINDOW: {{ $scaling.scaleDownWindowSeconds | quote }}
 KIOSK_SCALING: {{ $queues | toJson | quote }}
 KIOSK_MODEL_DRAIN: {{ $scaling.modelServer.targetDrainSeconds | quote }}
-KIOSK_MAX_MODEL_SERVERS: {{ $scaling.modelServer.maxReplicas | quote }}
+KIOSK_MAX_MODEL_SERVERS: {{ ternary $scaling.modelServer.maxReplicas .Values.modelServer.replicas (eq (include "kiosk-tasks.scaling.modelServer" $) "true") | quote }}
 {{- end }}
 
 {{/*
