@@ -31,7 +31,7 @@ from kiosk_tasks.jobs import job_types, task_types
 
 ROOT = Path(__file__).parents[2]
 VALUES, COMPOSE = ROOT / "helm/kiosk-tasks/values.yaml", ROOT / "docker-compose.yml"
-FILES = [("compose", COMPOSE)]
+FILES = [("values", VALUES), ("compose", COMPOSE)]
 
 
 def deploy(*arguments: object) -> Result:
