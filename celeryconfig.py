@@ -8,6 +8,7 @@ the comments were measured with Celery 5.7 on Valkey 9.
 from kombu import Exchange, Queue
 
 from kiosk_tasks.jobs import task_types
+from kiosk_tasks.redis_clients import sentinel_options
 from kiosk_tasks.run.links import ADMIT, CONTINUE, SEPARATOR, queue_names
 from kiosk_tasks.run.names import REAP, REAPER_QUEUE
 from kiosk_tasks.settings import Settings
@@ -18,6 +19,7 @@ _longest_s = max(job_type.seconds for job_type in task_types().values())
 broker_url = _settings.broker_url
 result_backend = _settings.broker_url
 broker_use_ssl = redis_backend_use_ssl = _settings.tls(_settings.broker_url) or None
+_sentinel = sentinel_options(**_settings.way_to(_settings.broker_url))
 
 # json only: unpickling would run code for whoever reaches the broker
 task_serializer = result_serializer = event_serializer = "json"
@@ -73,6 +75,7 @@ broker_transport_options = {
     "socket_keepalive": True,
     "socket_connect_timeout": 5,
     "socket_timeout": 30,
+    **_sentinel,
 }
 task_default_priority = ADMIT
 broker_connection_retry_on_startup = True
@@ -93,6 +96,7 @@ result_backend_transport_options = {
     "global_keyprefix": _settings.broker_prefix,
     "visibility_timeout": visibility_timeout,
     "retry_policy": {"timeout": 10},
+    **_sentinel,
 }
 result_extended = True
 result_backend_always_retry = True

@@ -58,7 +58,16 @@ class SecretUrl(str):
 
 
 def without_password(url: str) -> str:
-    """Return a URL with its password, or a user name without one, and its query replaced."""
+    """Return a URL, or several with `;` between them, with password or user and query replaced.
+
+    A user name is shown where there is a password beside it.
+    """
+    if url.startswith("sentinel://"):
+        return ";".join(map(_without_password, url.split(";")))
+    return _without_password(url)
+
+
+def _without_password(url: str) -> str:
     head, at, tail = url.rpartition("@")
     scheme, _, login = head.partition("://")
     if at:
@@ -126,9 +135,12 @@ def _in_files(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 
 def _logins(url: str) -> set[str]:
-    """Return the password in a URL, as it is written there and as it is meant."""
-    try:
-        password = urlsplit(url).password or ""
-    except ValueError:
-        return set()
-    return {password, unquote(password)} - {""}
+    """Return the passwords in a URL, or in several, as they are written there and as is meant."""
+    found = {""}
+    for one in {url, *url.split(";")}:
+        try:
+            password = urlsplit(one).password or ""
+        except ValueError:
+            continue
+        found |= {password, unquote(password)}
+    return found - {""}

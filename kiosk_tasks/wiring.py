@@ -80,7 +80,7 @@ def make_ledger(settings: Settings) -> Ledger:
     """Return the ledger that the settings name."""
     url = settings.records_url
     return Ledger(
-        redis_client(url, tls=settings.tls(url)),
+        redis_client(url, **settings.way_to(url)),
         prefix=settings.key_prefix,
         expires_s=settings.record_expires_s,
         lease_s=settings.lease_s,
@@ -125,7 +125,7 @@ def _link(settings: Settings) -> Callable[[str], str] | None:
 
 def _tallies(settings: Settings) -> Tallies:
     url = settings.records_url
-    client = redis_client(url, tls=settings.tls(url), timeout_s=_TALLIES_PATIENCE_S, retries=0)
+    client = redis_client(url, **settings.way_to(url), timeout_s=_TALLIES_PATIENCE_S, retries=0)
     return Tallies(client, prefix=settings.key_prefix)
 
 

@@ -60,9 +60,9 @@ def _broker(settings: Settings) -> list[Finding]:
     exposed = _exposed("broker", settings.broker_url)
     if settings.ledger_url:
         exposed += _exposed("ledger", settings.ledger_url)
-    url, tls = settings.broker_url, settings.tls(settings.broker_url)
+    url, way = settings.broker_url, settings.way_to(settings.broker_url)
     try:
-        with redis_client(url, tls=tls, timeout_s=5, retries=0) as client, mapped_broker_errors():
+        with redis_client(url, **way, timeout_s=5, retries=0) as client, mapped_broker_errors():
             client.ping()
             return [
                 Finding(True, f"broker {where} answers"),

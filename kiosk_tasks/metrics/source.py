@@ -126,7 +126,7 @@ def source_of(settings: Settings, queues: Sequence[str]) -> Source:
     """Return the source for the ledger that settings name."""
 
     def client(url: str) -> redis.Redis:
-        return redis_client(url, tls=settings.tls(url), timeout_s=_PATIENCE_S, retries=0)
+        return redis_client(url, **settings.way_to(url), timeout_s=_PATIENCE_S, retries=0)
 
     ledger_url, broker_url = settings.records_url, settings.broker_url
     return Source(

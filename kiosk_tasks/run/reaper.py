@@ -198,5 +198,5 @@ class Reaper:
 def make_reaper(app: Celery) -> Reaper:
     """Return a reaper for what this process's settings name."""
     settings = Settings.load()
-    client = redis_client(settings.broker_url, tls=settings.tls(settings.broker_url))
+    client = redis_client(settings.broker_url, **settings.way_to(settings.broker_url))
     return Reaper(app, adapters(), BrokerLists(client, prefix=settings.broker_prefix))

@@ -27,7 +27,8 @@ from kiosk_tasks.settings.from_files import FromFiles
 from kiosk_tasks.settings.limits import Limits
 from kiosk_tasks.settings.names import PROTOCOL, STACK_ENV, default_home
 from kiosk_tasks.settings.scaling import Scaling
-from kiosk_tasks.settings.security import Security, host_of, is_loopback
+from kiosk_tasks.settings.security import Security
+from kiosk_tasks.settings.urls import host_of, is_loopback, through_sentinels, urls_of
 from kiosk_tasks.settings.web import Web
 
 __all__ = [
@@ -38,6 +39,8 @@ __all__ = [
     "default_home",
     "host_of",
     "is_loopback",
+    "through_sentinels",
+    "urls_of",
 ]
 
 

@@ -2,39 +2,34 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
-from typing import Self
-from urllib.parse import SplitResult, parse_qsl, urlsplit
+from typing import Self, TypedDict
 
 from pydantic import Field, FilePath, SecretStr, field_validator, model_validator
 
 from kiosk_tasks.redaction import SecretUrl
 from kiosk_tasks.settings.names import names
 from kiosk_tasks.settings.places import Places
+from kiosk_tasks.settings.urls import (
+    check_url,
+    host_of,
+    is_loopback,
+    same_login,
+    through_sentinels,
+)
 
-__all__ = ["Security", "host_of", "is_loopback"]
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether only this machine can reach a listener at that address."""
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _has_its_parts(url: SplitResult) -> bool:
-    """Tell whether a password with special characters has not torn the URL apart."""
-    try:
-        _ = url.port
-    except ValueError:
-        return False
-    return not ("@" in url.path + url.query + url.fragment or url.fragment)
+__all__ = ["Security", "WayTo"]
 
 
-def host_of(url: str) -> str:
-    """Return the host of a server's URL; a socket's is this machine."""
-    return urlsplit(url).hostname or "localhost"
+class WayTo(TypedDict):
+    """How a server is reached, beside its URL; as `redis_client` takes it.
+
+    tls: redis-py's options, none without TLS.
+    sentinel: name of the primary, and the sentinels' password where they have one; none for a
+        server that is reached directly.
+    """
+
+    tls: dict[str, str]
+    sentinel: dict[str, str]
 
 
 class Security(Places):
@@ -55,6 +50,22 @@ class Security(Places):
         None,
         validation_alias=names("BROKER_KEY"),
         description="PEM file of the key to that certificate.",
+    )
+    sentinel_master: str = Field(
+        "mymaster",
+        min_length=1,
+        validation_alias=names("SENTINEL_MASTER"),
+        description="Name under which the sentinels of a sentinel:// URL know the server.",
+    )
+    sentinel_password: SecretStr | None = Field(
+        None,
+        validation_alias=names("SENTINEL_PASSWORD"),
+        description="Password of the sentinels themselves; that of the server is in the URL.",
+    )
+    sentinel_tls: bool = Field(
+        False,
+        validation_alias=names("SENTINEL_TLS"),
+        description="Reach sentinels and the server that they name with TLS.",
     )
     flower_auth: SecretStr | None = Field(
         None,
@@ -79,20 +90,10 @@ class Security(Places):
     @field_validator("broker_url", "ledger_url")
     @classmethod
     def _no_way_around_the_check(cls, url: SecretUrl) -> SecretUrl:
-        parts = urlsplit(url)
-        if url and parts.scheme not in ("redis", "rediss"):
-            raise ValueError("must be redis://… or, with TLS, rediss://…")
-        if not _has_its_parts(parts):
-            raise ValueError(
-                "must be like redis://user:password@host:6379/0, with the characters @ : / # ? % "
-                "of the password written as %40 and so on"
-            )
-        if any(name.startswith("ssl") for name, _ in parse_qsl(parts.query)):
-            raise ValueError(
-                "must not set ssl options: a rediss:// server's certificate is always checked, "
-                "against KIOSK_BROKER_CA where that is set"
-            )
-        return url
+        if not url:
+            return url
+        check_url(url)
+        return SecretUrl(same_login(url)) if through_sentinels(url) else url
 
     @model_validator(mode="after")
     def _encrypted_if_told_so(self) -> Self:
@@ -102,19 +103,21 @@ class Security(Places):
             ("KIOSK_BROKER_URL", self.broker_url),
             ("KIOSK_LEDGER_URL", self.ledger_url),
         ):
-            if self.broker_ca and url.startswith("redis://") and not is_loopback(host_of(url)):
+            if self.broker_ca and url and not self.tls(url) and not is_loopback(host_of(url)):
+                scheme = url.partition(":")[0]
+                cure = "set KIOSK_SENTINEL_TLS" if through_sentinels(url) else "write rediss://"
                 raise ValueError(
-                    f"{name} is redis://, which is not encrypted, though KIOSK_BROKER_CA is set; "
-                    "write rediss://"
+                    f"{name} is {scheme}://, which is not encrypted, though KIOSK_BROKER_CA is "
+                    f"set; {cure}"
                 )
         return self
 
     def tls(self, url: str) -> dict[str, str]:
-        """Return redis-py's options for TLS to this server; none if its URL is not rediss://.
+        """Return redis-py's options for TLS to this server; none if it is reached without.
 
         The certificate must be valid and name the host. kombu and Celery take the same options.
         """
-        if not url.startswith("rediss://"):
+        if not (url.startswith("rediss://") or (through_sentinels(url) and self.sentinel_tls)):
             return {}
         files = {
             "ssl_ca_certs": self.broker_ca,
@@ -123,3 +126,11 @@ class Security(Places):
         }
         given = {name: str(path) for name, path in files.items() if path}
         return {"ssl_cert_reqs": "required", **given}
+
+    def way_to(self, url: str) -> WayTo:
+        """Return what `redis_client` must know beside this URL."""
+        if not through_sentinels(url):
+            return {"tls": self.tls(url), "sentinel": {}}
+        password = self.sentinel_password
+        known = {"password": password.get_secret_value()} if password else {}
+        return {"tls": self.tls(url), "sentinel": {"master": self.sentinel_master, **known}}

@@ -127,8 +127,8 @@ async def queues(
 
 
 def _impatient(site: Site, url: str) -> redis.Redis:
-    tls = site.settings.tls(url)
-    return redis_client(url, tls=tls, timeout_s=_PATIENCE_S, retries=0)
+    way = site.settings.way_to(url)
+    return redis_client(url, **way, timeout_s=_PATIENCE_S, retries=0)
 
 
 def _checks(site: Site) -> dict[str, Callable[[], object]]:
