@@ -16,6 +16,7 @@ from kiosk_tasks.cli.deploy import deploy
 from kiosk_tasks.cli.evaluate import evaluate
 from kiosk_tasks.cli.export_model import export_model
 from kiosk_tasks.cli.exporter import exporter
+from kiosk_tasks.cli.fetch_models import fetch_models
 from kiosk_tasks.cli.flower import flower
 from kiosk_tasks.cli.models import models
 from kiosk_tasks.cli.new_job import new_job
@@ -71,6 +72,7 @@ def build() -> typer.Typer:
     app.command()(flower)
     app.command()(export_model)
     app.command()(exporter)
+    app.command()(fetch_models)
     app.command()(models)
     app.command()(new_job)
     app.command()(web)

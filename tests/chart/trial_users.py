@@ -1,4 +1,4 @@
-"""The broker's users of a trial of the chart: `python -m tests.chart.trial_users` writes the file."""
+"""The broker's users of a trial of the chart: `python -m tests.chart.trial_users` writes them."""
 
 from __future__ import annotations
 
