@@ -21,7 +21,6 @@ from tests.conftest import wait_for
 __all__ = ["Counts", "Watch", "watching"]
 
 _RECORD = re.compile(r"(HSET|HDEL) \S*job:(\S+) (.*)", re.DOTALL)
-_MESSAGE = re.compile(r"(LPUSH|RPUSH|BRPOP|RPOP|LPOP) \S*v1:(\w+)(:6)? ", re.IGNORECASE)
 _ENDED = re.compile(r"\bstatus (done|failed|cancelled)\b")
 
 
@@ -64,7 +63,10 @@ class Watch:
     def read(self, moment: float, command: str) -> None:
         """Take in one line."""
         found = _RECORD.match(command)
-        if not found or not (state := self._state(*found.groups(), moment)):
+        if not found:
+            return
+        state = self._state(found[1], found[2], found[3], moment)
+        if not state:
             return
         self._states[found[2]] = state
         tally = Counter(self._states.values())
@@ -92,7 +94,7 @@ def watching(client: redis.Redis) -> Iterator[Watch]:
     begun = threading.Event()
 
     def work() -> None:
-        with client.monitor() as monitor:
+        with client.monitor() as monitor:  # type: ignore[no-untyped-call]
             begun.set()
             while not last.is_set():
                 line = monitor.next_command()

@@ -178,7 +178,7 @@ def let_exporter_in(client: redis.Redis) -> None:
     """Make the exporter's user, as `kiosk acl` does."""
     users = {user.component: user for user in broker_users(BrokerKeys("kiosk:", "kiosk:v1:"))}
     line = users["exporter"].line(hashlib.sha256(PASSWORD.encode()).hexdigest())
-    assert client.execute_command("ACL", "SETUSER", *line.split()[1:])
+    assert client.execute_command("ACL", "SETUSER", *line.split()[1:])  # type: ignore[no-untyped-call]
 
 
 def exporter(site: Site, port: int) -> Any:
