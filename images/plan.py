@@ -1,0 +1,50 @@
+"""The images: what each is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["IMAGES", "ROOT", "Image"]
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image.
+
+    messages_only: of TensorFlow there are only the modules of its messages.
+    programs: console scripts, by name: module and function.
+    unused: what this image does without, as patterns below its library folder.
+    """
+
+    name: str
+    messages_only: bool
+    programs: tuple[tuple[str, str, str], ...]
+    unused: tuple[str, ...] = ()
+
+    @property
+    def requirements(self) -> Path:
+        """Its hashed requirements."""
+        return ROOT / "requirements" / f"{self.name}.txt"
+
+
+_CELERY = ("celery", "celery.__main__", "main")
+_KIOSK = ("kiosk", "kiosk_tasks.cli", "main")
+_WEIGHTS = ("kiosk_tasks/serving/models/*/*/variables",)  # the model server's; names are kept
+
+IMAGES = {
+    image.name: image
+    for image in (
+        Image("worker", messages_only=True, programs=(_CELERY,), unused=_WEIGHTS),
+        Image("web", messages_only=True, programs=(_CELERY, _KIOSK), unused=_WEIGHTS),
+        Image(
+            "modelserver",
+            messages_only=False,
+            programs=(),
+            # headers to build operators with, and clang's library, which no code here imports
+            unused=("tensorflow/include", "clang"),
+        ),
+    )
+}
