@@ -16,6 +16,7 @@ from kiosk_tasks.deploy import (
     DeployedQueue,
     compose_file,
     compose_services,
+    composed_workers,
     deployed_queues,
     helm_values,
     made_part,
@@ -55,9 +56,17 @@ def values(check: Check = None, write: Write = None) -> None:
     _deliver("values", _Made(made, made), check=check, write=write)
 
 
-def compose(check: Check = None, write: Write = None) -> None:
+def compose(
+    beside: Annotated[
+        Path | None,
+        typer.Option(help="Leave out the workers of this file, beside which the made one is used."),
+    ] = None,
+    check: Check = None,
+    write: Write = None,
+) -> None:
     """Print the workers of all queues as services of Docker Compose."""
-    queues = _queues()
+    there = composed_workers(_read(beside), where=str(beside)) if beside else frozenset()
+    queues = [queue for queue in _queues() if queue.worker not in there]
     made = _Made(compose_services(queues), compose_file(queues))
     _deliver("compose", made, check=check, write=write)
 

@@ -10,7 +10,7 @@ bucket.py    the bucket, where nobody has made it; it loads the SDK, so it is im
 
 from __future__ import annotations
 
-from kiosk_tasks.deploy.compose import compose_file, compose_services
+from kiosk_tasks.deploy.compose import compose_file, compose_services, composed_workers
 from kiosk_tasks.deploy.helm import helm_values
 from kiosk_tasks.deploy.marks import made_part, with_made_part
 from kiosk_tasks.deploy.queues import DeployedQueue, deployed_queues
@@ -20,6 +20,7 @@ __all__ = [
     "DeployedQueue",
     "compose_file",
     "compose_services",
+    "composed_workers",
     "deployed_queues",
     "helm_values",
     "made_part",

@@ -8,9 +8,10 @@ from typing import Any
 
 import yaml
 
+from kiosk_tasks.deploy.marks import made_part
 from kiosk_tasks.deploy.queues import DeployedQueue
 
-__all__ = ["TEMPLATE", "compose_file", "compose_services"]
+__all__ = ["TEMPLATE", "compose_file", "compose_services", "composed_workers"]
 
 TEMPLATE = "compose/kiosk.yaml"
 """Has what all workers have in common; Compose looks for it beside its first file."""
@@ -23,7 +24,16 @@ def compose_services(queues: Iterable[DeployedQueue]) -> str:
 
 def compose_file(queues: Iterable[DeployedQueue]) -> str:
     """Return the same as a file of its own, which goes with `docker-compose.yml`."""
-    return "services:\n" + indent(compose_services(queues), "  ")
+    return "services:\n" + (indent(compose_services(queues), "  ") or "  {}\n")
+
+
+def composed_workers(text: str, *, where: str) -> frozenset[str]:
+    """Return the names of the workers in the part of a Compose file that is made by us.
+
+    where: the file's name. Raises InvalidParameter if there is no such part.
+    """
+    read = yaml.safe_load(made_part(text, where=where)) or {}
+    return frozenset(read.get("services", read))
 
 
 def _service(queue: DeployedQueue) -> str:

@@ -19,6 +19,7 @@ from kiosk_tasks.cli.main import build
 from kiosk_tasks.deploy import (
     compose_file,
     compose_services,
+    composed_workers,
     deployed_queues,
     helm_values,
     made_part,
@@ -139,6 +140,17 @@ def test_a_file_of_its_own(what: str, tmp_path: Path) -> None:
     assert deploy(what, "--check", mine).exit_code == 1
     assert deploy(what, "--write", mine).exit_code == 0
     assert deploy(what, "--check", mine).exit_code == 0
+
+
+def test_only_the_workers_that_another_file_lacks(tmp_path: Path) -> None:
+    """Compose would add the lists of a service that stands in two files."""
+    assert deploy("compose", "--beside", COMPOSE).output.endswith("services:\n  {}\n")
+    other, more = tmp_path / "other.yml", compose_file(deployed_queues(renamed(queue="mine"), {}))
+    other.write_text(f"# Made by `kiosk deploy compose`\n{more}")
+    assert composed_workers(other.read_text(), where="other.yml") == {"worker-mine"}
+    assert deploy("compose", "--beside", other).output == deploy("compose").output
+    with pytest.raises(InvalidParameter, match=r"values\.yaml has no part"):
+        composed_workers("a: 1", where="values.yaml")
 
 
 def test_check_and_write_at_once(tmp_path: Path) -> None:
