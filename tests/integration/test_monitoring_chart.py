@@ -43,6 +43,12 @@ def test_every_monitor_finds_its_service() -> None:
     assert "chooses 0 Services" in unserved(objects)[0]
 
 
+def test_embedded_server_has_no_numbers_to_scrape() -> None:
+    objects = render(*MONITORED, "modelServer.kind=embedded")
+    assert unserved(objects) == []
+    assert "lab-model-server" not in of_kind(objects, "ServiceMonitor")
+
+
 def test_monitor_of_the_web_service_has_its_token() -> None:
     monitors = of_kind(render(*VARIANTS["token"]), "ServiceMonitor")
     assert "lab-web" not in of_kind(render(*MONITORED), "ServiceMonitor")
