@@ -38,6 +38,7 @@ VARIANTS = {
     "models": ("scaling.modelServer.enabled=true", "scaling.modelServer.maxReplicas=2"),
     "hpa": ("scaling.mode=hpa", "scaling.minReplicas=1", *_MODELS),
     "none": ("scaling.mode=none",),
+    "ten queues": tuple(f"queues.more_{n}.jobTypes[0]=own" for n in range(5)),
     "token": (*MONITORED, "monitoring.serviceMonitor.webToken.secret=web-token"),
 }  # fmt: skip
 Object = dict[str, Any]

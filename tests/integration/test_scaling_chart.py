@@ -56,7 +56,7 @@ def test_every_queue_is_scaled_and_no_number_has_two_owners(variant: str) -> Non
     workers = by_queue(objects, "Deployment")
     kind = {"hpa": "HorizontalPodAutoscaler"}.get(variant, "ScaledObject")
     assert set(by_queue(objects, kind)) == (set() if variant == "none" else set(workers))
-    assert len(workers) >= 5
+    assert len(workers) == (10 if variant == "ten queues" else 5)
 
 
 def test_what_is_wrong_between_scalers_and_deployments_is_found() -> None:
