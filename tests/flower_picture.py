@@ -75,8 +75,8 @@ def _window() -> Iterator[Page]:
 
 def _shot(page: Page, url: str, name: str, folder: Path) -> Path:
     page.goto(f"{url}/{name}")
-    card = {"workers": ".metric-grid", "broker": ".broker-table-card", "tasks": "#tasks-table"}
-    page.wait_for_selector(f"{card[name]} >> text=/[a-z0-9]/i")
+    table = {"workers": "#workers-table", "broker": "#queue-table", "tasks": "#tasks-table"}
+    page.wait_for_selector(f"{table[name]} tbody td:nth-child(2)")
     page.wait_for_timeout(1500)  # its own scripts fill it, and fade it in
     path = folder / f"{name}.png"
     height = {"workers": 560, "broker": 520, "tasks": 560}[name]
@@ -96,4 +96,4 @@ def _below_each_other(paths: list[Path]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,4 +1,4 @@
-"""What `celery -A kiosk_tasks flower` runs with: never open, and every queue shown.
+"""What `celery -A kiosk_tasks flower` runs with: never open, every queue shown, all sentinels.
 
 Flower asks its Celery application to import its modules once it has read its own options, and
 before it listens: that is when this steps in. Flower is pinned, and tests ask a real one.
@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import secrets
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 from celery import signals
 
-from kiosk_tasks.settings import Settings, is_loopback
+from kiosk_tasks.settings import Settings, is_loopback, through_sentinels, urls_of
 
 __all__ = ["connect", "open_to_network"]
 
@@ -42,8 +43,11 @@ def _prepare(**_: Any) -> None:
     from flower.views import BaseHandler
     from tornado.options import options
 
-    _close(options, Settings.load())
+    settings = Settings.load()
+    _close(options, settings)
     BaseHandler.get_active_queue_names = _queue_names
+    if through_sentinels(settings.broker_url):
+        _ask_every_sentinel(settings)
 
 
 def _close(options: Any, settings: Settings) -> None:
@@ -60,6 +64,25 @@ def _close(options: Any, settings: Settings) -> None:
         login = f"{_USER}:{secrets.token_hex(16)}"
         click.echo(f"Flower's user:password, for this start: {login}", err=True)
     options.basic_auth = [login]
+
+
+def _ask_every_sentinel(settings: Settings) -> None:
+    """Let Flower's page of queues know all sentinels, where it would ask the first only."""
+    from flower.utils import broker
+
+    others = [urlsplit(url) for url in urls_of(settings.broker_url)[1:]]
+
+    class EverySentinel(broker.RedisSentinel):  # type: ignore[misc]  # Flower has no types
+        def _get_redis_client(self, *options: Any) -> Any:
+            client = super()._get_redis_client(*options)
+            known = client.connection_pool.sentinel_manager
+            known.sentinels += [
+                type(known.sentinels[0])(host=at.hostname, port=at.port, **known.sentinel_kwargs)
+                for at in others
+            ]
+            return client
+
+    broker.RedisSentinel = EverySentinel
 
 
 def _queue_names(page: Any) -> list[str]:
