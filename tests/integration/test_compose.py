@@ -254,6 +254,30 @@ def test_a_file_of_ones_own_adds_and_changes(tmp_path: Path, made_secrets: set[s
     )
 
 
+def test_the_examples_of_the_page(tmp_path: Path) -> None:
+    page = (ROOT / "docs/compose.md").read_text("utf-8")
+    gpu, cloud = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    mine = tmp_path / "mine.yml"
+    mine.write_text(gpu)
+    server = resolved(COMPOSE, mine)["services"]["model-server"]
+    assert server["image"].endswith("-gpu")
+    assert server["deploy"]["resources"]["reservations"]["devices"][0]["driver"] == "nvidia"
+    mine.write_text(cloud)
+    services = resolved(COMPOSE, mine, profiles=())["services"]
+    assert "bucket" not in services
+    assert services["make-bucket"]["entrypoint"] == ["true"]
+    assert set(services["worker-predict"]["networks"]) == {"inside", "outside"}
+
+
+def test_every_variable_is_on_the_page() -> None:
+    text = COMPOSE.read_text("utf-8") + (ROOT / "compose/kiosk.yaml").read_text("utf-8")
+    used = set(re.findall(r"\$\{([A-Z_]+):-", text))
+    page = (ROOT / "docs/compose.md").read_text("utf-8")
+    named = set(re.findall(r"`([A-Z_]+)`", page))
+    rest = {"AWS_REGION", "KIOSK_MAX_FILE_BYTES"}  # as everywhere: settings.md, buckets.md
+    assert used - named == rest
+
+
 def test_what_is_kept_out_of_the_repository() -> None:
     ignored = ["compose/secrets/users.acl", ".env"]
     done = subprocess.run(
