@@ -44,9 +44,10 @@ VARIANTS = {
 Object = dict[str, Any]
 
 
-def helm(*values: str) -> subprocess.CompletedProcess[str]:
-    """Render the chart with values as `--set` takes them."""
+def helm(*values: str, file: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Render the chart with values as `--set` takes them, and those of a file."""
     argv = [str(tool("helm")), "template", RELEASE, str(CHART), "--namespace", NAMESPACE]
+    argv += ["--values", str(file)] if file else []
     argv += [part for value in values for part in ("--set", value)]
     return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
 
-from tests.rendered import CHART, MONITORED, VARIANTS, Object, of_kind, render
+from tests.rendered import CHART, MONITORED, VARIANTS, Object, helm, of_kind, render
 
 
 def unserved(objects: list[Object]) -> list[str]:
@@ -76,3 +78,20 @@ def test_rules_and_dashboard_reach_the_cluster_as_they_are() -> None:
     assert board["metadata"]["labels"]["grafana_dashboard"] == "1"
     file = CHART / "files" / "dashboards" / "kiosk.json"
     assert json.loads(board["data"]["kiosk.json"]) == json.loads(file.read_text())
+
+
+def test_values_on_the_pages_are_taken(tmp_path: Path) -> None:
+    known = set(yaml.safe_load((CHART / "values.yaml").read_text()))
+    taken = 0
+    for page in ("scaling", "monitoring"):
+        text = (CHART.parents[1] / "docs" / f"{page}.md").read_text()
+        for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL):
+            if set(yaml.safe_load(block)) <= known:
+                file = tmp_path / "values.yaml"
+                file.write_text(block)
+                said = helm(file=file)
+                assert said.returncode == 0, said.stderr
+                taken += 1
+    assert taken >= 2
+    (tmp_path / "values.yaml").write_text("scaling: {mod: keda}")
+    assert "mod" in helm(file=tmp_path / "values.yaml").stderr
