@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,11 +53,16 @@ class Kiosk:
 
 @contextmanager
 def kiosk_up(
-    folder: Path, *, env: Mapping[str, str] | None = None, workers: int = 1
+    folder: Path,
+    *,
+    env: Mapping[str, str] | None = None,
+    workers: int = 1,
+    options: Sequence[str] = (),
 ) -> Iterator[Kiosk]:
     """Run `kiosk up` in a folder on free ports until the body is over; nothing is left then.
 
     env: settings; none of the developer's own count.
+    options: more of the command's.
     """
     home, models, log = folder / "home", folder / "models", folder / "up.log"
     models.mkdir(parents=True, exist_ok=True)
@@ -66,7 +71,7 @@ def kiosk_up(
     environ = {**clean, "KIOSK_HOME": str(home), "COLUMNS": "200", **quick, **(env or {})}
     argv = [sys.executable, "-m", "kiosk_tasks", "up", "--no-flower", "--port", "0"]
     with child(
-        [*argv, "--workers", str(workers)], log=log, env=environ, stop_s=_STOP_LIMIT_S
+        [*argv, "--workers", str(workers), *options], log=log, env=environ, stop_s=_STOP_LIMIT_S
     ) as process:
         wait_for(
             lambda: running(home) or process.poll() is not None,

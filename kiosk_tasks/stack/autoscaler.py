@@ -76,8 +76,7 @@ class Autoscaler:
             log.warning("the queues cannot be seen: %s", exc)
             return
         goals = shares([self._need(state, now_s) for state in states], self.scale.most)
-        # first those that give, then those that take
-        for state in sorted(states, key=lambda s: goals[s.queue] - self.crew.staying(s.queue)):
+        for state in states:
             self._resize(state, goals[state.queue], now_s)
 
     def _need(self, state: QueueState, now_s: float) -> Need:

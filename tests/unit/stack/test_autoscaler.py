@@ -61,10 +61,11 @@ class FakeRemote:
         self.holds: dict[str, int] = {}
         self.left: set[str] = set()
         self.silent: set[str] = set()
+        self.unwilling: set[str] = set()
 
     def leave(self, queue: str, nodes: Sequence[str]) -> set[str]:
         assert all(node.startswith(f"{queue}-") for node in nodes)
-        agreed = set(nodes) - self.silent
+        agreed = set(nodes) - self.silent - self.unwilling
         self.left |= agreed
         return agreed
 
@@ -210,6 +211,18 @@ def test_one_that_does_not_answer_stays_until_any_run_has_ended(machine: Machine
     assert machine.running["predict 1"].signals == []
     machine.run(WINDOW_S + 8)
     assert machine.all[0].signals == ["SIGTERM"]  # at which it puts its jobs back
+    assert machine.names() == []
+
+
+def test_one_that_has_not_agreed_to_leave_may_still_take_a_job(machine: Machine) -> None:
+    machine.wants(predict=1)
+    machine.run(2)
+    machine.remote.unwilling = {node_of("predict", 1)}
+    machine.wants()
+    machine.run(WINDOW_S + 60)
+    assert machine.all[0].signals == []
+    machine.remote.unwilling = set()  # it is asked again and again
+    machine.run(8)
     assert machine.names() == []
 
 
