@@ -202,7 +202,7 @@ def join_stack(reader: Reader, up: Shell, start: list[str], scaling: str) -> Non
     start_stack, start_worker = start
     assert start_stack == "kiosk up"
     reader.env["KIOSK_HOME"] = str(up.home)
-    assert "0 wait to begin" in reader.ask(scaling)
+    assert "0 wait, 0 run: 0 s of work\n0 worker(s) wanted" in reader.ask(scaling)
     reader.start_worker(start_worker)
 
 
