@@ -17,7 +17,7 @@ __all__ = ["LedgerCollector"]
 _OF_QUEUES = {
     "waiting": ("waiting", "Jobs that no worker has taken."),
     "in_flight": ("in_flight", "Jobs that a worker has."),
-    "oldest_wait_seconds": ("oldest_wait_s", "Since when the oldest of the waiting jobs waits."),
+    "oldest_wait_seconds": ("oldest_wait_s", "How long the oldest of the waiting jobs has waited."),
     "outstanding_seconds": ("outstanding_s", "Predicted work of all open jobs, on one process."),
     "model_seconds": ("model_s", "The part of it that the model server has to do."),
     "wanted_workers": ("wanted_workers", "How many workers should be there."),
