@@ -80,9 +80,11 @@ class Autoscaler:
             self._resize(state, goals[state.queue], now_s)
 
     def _need(self, state: QueueState, now_s: float) -> Need:
-        queue, wanted = state.queue, state.wanted_workers
+        queue = state.queue
         damper = self._dampers.setdefault(queue, Damper(self.scale.window_s))
-        kept = damper.damped(now_s, wanted)
+        kept = damper.damped(now_s, state.wanted_workers)
+        # the least that a queue without work is to have takes no process from one that has some
+        wanted = state.wanted_workers if state.waiting or state.in_flight else 0
         return Need(queue, wanted, kept, self.scale.slots[queue], state.oldest_wait_s)
 
     def _resize(self, state: QueueState, goal: int, now_s: float) -> None:

@@ -92,7 +92,7 @@ class Machine:
         self.states: list[QueueState] = []
         self.said: list[str] = []
         self.most_at_once = 0
-        queues = ("predict", "track", "spot")
+        queues = ("predict", "track", "spot", "aged")
         sizes = dict.fromkeys(queues, slots)
         self.crew = Crew(
             self._start, self._remove, self.remote, slots=sizes, job_limit_s=JOB_LIMIT_S
@@ -305,6 +305,13 @@ def test_a_queue_gives_its_workers_to_one_that_has_work(machine: Machine) -> Non
     machine.wants(track=4)  # predict's are only kept: track needs them now
     machine.run(8)
     assert machine.names() == ["track 1", "track 2", "track 3", "track 4"]
+
+
+def test_the_least_of_idle_queues_takes_nothing_from_runs(machine: Machine) -> None:
+    idle = [QueueState(queue, 0, 0, 0.0, 0.0, 0.0, 1) for queue in ("track", "aged")]
+    machine.states = [*idle, QueueState("predict", 0, 3, 0.0, 3.0, 0.0, 3)]
+    machine.run(2)
+    assert machine.names() == ["aged 1", "predict 1", "predict 2", "predict 3"]
 
 
 def test_a_run_is_waited_for_before_another_queue_gets_the_process(machine: Machine) -> None:
