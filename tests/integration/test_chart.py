@@ -167,9 +167,7 @@ def test_every_command_is_one_that_the_command_line_takes() -> None:
                     command = group.commands[words[0]]
                     command.make_context(words[0], words[1:]).close()
                     seen.add(words[0])
-    assert seen == {
-        *("web", "reap", "bridge", "exporter", "flower", "doctor", "fetch-models", "serve-models")
-    }
+    assert seen == {*("web", "reap", "bridge", "exporter", "flower", "doctor", "fetch-models")}
 
 
 def _keys(objects: Iterable[Object]) -> set[str]:
