@@ -2,7 +2,7 @@
 
 I1 every job ends in exactly one terminal state · I2 which it never leaves · I3 one output per done
 job, none for others, its bytes as expected · I4 the broker holds no message · I5 no file is left
-behind · I6 no more attempts than allowed.
+behind · I6 no more attempts than allowed · I7 the ledger's counters are back at 0.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 from kiosk_tasks.job import Status
 from tests.conftest import wait_for
 from tests.faults.client import Client
+from tests.faults.counters import drift
 from tests.faults.site import INPUT, Site
 from tests.faults.table import ROWS, Row
 from tests.faults.watcher import Watcher
@@ -114,6 +115,7 @@ class Scenario:
             for job, end in self.watcher.ends.items()
             if end.attempts > MAX_ATTEMPTS
         ]
+        wrong += drift(self.client.ledger)
         if max_reruns is not None and row.reruns > max_reruns:
             wrong.append(f"{row.reruns} re-runs, at most {max_reruns} expected")
         if max_recovery_s is not None and row.recovered_s > max_recovery_s:
