@@ -38,7 +38,8 @@ IMAGES = {
     image.name: image
     for image in (
         Image("worker", messages_only=True, programs=(_CELERY,), unused=_WEIGHTS),
-        Image("web", messages_only=True, programs=(_CELERY, _KIOSK), unused=_WEIGHTS),
+        # with the models: `kiosk fetch-models` brings them to a server of its own
+        Image("web", messages_only=True, programs=(_CELERY, _KIOSK)),
         Image(
             "modelserver",
             messages_only=False,
