@@ -33,7 +33,7 @@ def main() -> None:
         for queue in QUEUES:
             life.enter_context(_worker(site, Path(folder), queue))
         url = life.enter_context(_flower(site, Path(folder)))
-        for kind, number in (("track", 1), ("polaris", 2), ("mesmer", 12), ("predict", 24)):
+        for kind, number in (("spot", 8), ("polaris", 4), ("predict", 24)):
             images = [shutil.copy(IMAGE, Path(folder) / f"{n}.tif") for n in range(number)]
             done = site.run("submit", kind, *images)
             assert len(done.stdout.split()) == number, done.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -164,11 +165,24 @@ def fetch(
         typer.echo(str(file))
 
 
-def doctor() -> None:
+def doctor(
+    cluster: Annotated[
+        bool,
+        typer.Option("--cluster", help="Compare all workers, too, and what watches them."),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Look for what is missing or misconfigured, and say how to mend it."""
-    findings = examine(Settings.load())
+    settings = Settings.load()
+    findings = examine(settings)
+    if cluster:
+        from kiosk_tasks.cli.cluster import examine_cluster  # it loads the Celery application
+
+        findings += examine_cluster(settings)
+    if as_json:
+        typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
     console = Console()
-    for finding in findings:
+    for finding in () if as_json else findings:
         mark = "[green]ok[/]  " if finding.ok else "[red]look[/]"
         console.print(f"{mark} {finding.text}", highlight=False, soft_wrap=True)
     if not all(finding.ok for finding in findings):

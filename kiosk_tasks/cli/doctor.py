@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 import redis
 
 from kiosk_tasks import service
+from kiosk_tasks.cli.finding import Finding
 from kiosk_tasks.errors import KioskError
 from kiosk_tasks.jobs import job_types, task_types
 from kiosk_tasks.redaction import without_password
@@ -20,20 +20,12 @@ from kiosk_tasks.run.links import queue_names
 from kiosk_tasks.settings import Settings, host_of, is_loopback
 from kiosk_tasks.wiring import adapters
 
-__all__ = ["Finding", "examine"]
+__all__ = ["examine"]
 
 _LATE_S = 60.0
 """A reaper that has not looked for so long is taken for gone."""
 _WITHOUT_MEANING = ("INTERVAL", "EMPTY_QUEUE_TIMEOUT", "QUEUE", "CONSUMER_TYPE", "GRPC_BACKOFF")
 """The old Kiosk's settings that nothing reads: a worker no longer polls."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at."""
-
-    ok: bool
-    text: str
 
 
 def examine(settings: Settings) -> list[Finding]:
@@ -57,9 +49,9 @@ def examine(settings: Settings) -> list[Finding]:
 
 def _broker(settings: Settings) -> list[Finding]:
     where = without_password(settings.broker_url)
-    exposed = _exposed("broker", settings.broker_url)
+    exposed = _exposed("broker", settings.broker_url, settings)
     if settings.ledger_url:
-        exposed += _exposed("ledger", settings.ledger_url)
+        exposed += _exposed("ledger", settings.ledger_url, settings)
     url, way = settings.broker_url, settings.way_to(settings.broker_url)
     try:
         with redis_client(url, **way, timeout_s=5, retries=0) as client, mapped_broker_errors():
@@ -88,18 +80,18 @@ def _reaper(settings: Settings) -> Finding:
     )
 
 
-def _exposed(what: str, url: str) -> list[Finding]:
+def _exposed(what: str, url: str, settings: Settings) -> list[Finding]:
     """Say what anyone on the way to a server on another machine could do."""
     if is_loopback(host_of(url)):
         return []
-    encrypted, login = url.startswith("rediss://"), urlsplit(url).password
+    encrypted, login = settings.tls(url), urlsplit(url).password
     return [
         Finding(True, f"{what} is reached over TLS")
         if encrypted
         else Finding(
             False,
             f"{what} is reached over the network without TLS: whoever listens reads passwords "
-            "and jobs; use rediss://, see docs/security.md.",
+            "and jobs; use rediss:// or KIOSK_SENTINEL_TLS, see docs/security.md.",
         ),
         Finding(True, f"{what} is reached with a password")
         if login

@@ -15,7 +15,7 @@ from celery.result import AsyncResult
 
 from kiosk_tasks.job import Job, JobType, new_job
 from kiosk_tasks.jobs import find_for, task_types
-from kiosk_tasks.run import dashboard, messages, worker
+from kiosk_tasks.run import dashboard, messages, reports, worker
 from kiosk_tasks.run.heartbeat import add_signs_of_life
 from kiosk_tasks.run.names import REAP
 from kiosk_tasks.run.reaper import make_reaper
@@ -31,6 +31,7 @@ app.steps["consumer"].add(VisibilityHeartbeat)
 add_signs_of_life(app)
 worker.connect()
 dashboard.connect()
+reports.connect()
 
 
 class JobTask(LinkTask):

@@ -29,6 +29,7 @@ from kiosk_tasks.settings.names import PROTOCOL, STACK_ENV, default_home
 from kiosk_tasks.settings.scaling import Scaling
 from kiosk_tasks.settings.security import Security
 from kiosk_tasks.settings.urls import host_of, is_loopback, through_sentinels, urls_of
+from kiosk_tasks.settings.watching import Watching
 from kiosk_tasks.settings.web import Web
 
 __all__ = [
@@ -44,7 +45,7 @@ __all__ = [
 ]
 
 
-class Settings(Choices, Scaling, Delivery, Limits, Web, Security, BaseSettings):
+class Settings(Choices, Watching, Scaling, Delivery, Limits, Web, Security, BaseSettings):
     """Settings of one process; frozen. The group that is named last comes first in the docs."""
 
     model_config = SettingsConfigDict(

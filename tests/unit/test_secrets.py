@@ -134,10 +134,12 @@ def test_no_certificate_authority_without_tls(
         ("redis://:password@broker/0", 1),
         ("rediss://broker/0", 1),
         ("rediss://:password@broker/0", 0),
+        ("sentinel://127.0.0.1;sentinel://other", 2),
+        ("sentinel://127.0.0.1;sentinel://[::1]:2", 0),
     ],
 )
 def test_doctor_warns_of_an_open_broker(url: str, warnings: int) -> None:
-    findings = _exposed("broker", url)
+    findings = _exposed("broker", url, Settings.load())
     assert sum(not finding.ok for finding in findings) == warnings
     assert not any("password@" in finding.text for finding in findings)
 
