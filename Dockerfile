@@ -44,8 +44,7 @@ RUN ["python", "-m", "images.install", "package", "modelserver", "/opt/kiosk"]
 # ---- what the images share: a Python without pip, a user without rights, two places to write
 FROM ${PYTHON_IMAGE} AS runtime
 RUN --mount=type=bind,source=images/bare.py,target=/bare.py ["python", "/bare.py"]
-RUN ["useradd", "--uid", "10001", "--user-group", "--no-create-home", "--home-dir", "/run/kiosk", "--shell", "/usr/sbin/nologin", "kiosk"]
-RUN ["install", "--directory", "--owner=10001", "--group=10001", "/run/kiosk"]
+RUN ["useradd", "--uid", "10001", "--user-group", "--create-home", "--home-dir", "/run/kiosk", "--shell", "/usr/sbin/nologin", "kiosk"]
 # Nothing is written but to /run/kiosk (small) and /tmp (the files of running jobs, uploads).
 ENV HOME=/run/kiosk \
     KIOSK_ALIVE_FILE=/run/kiosk/alive \
@@ -54,7 +53,7 @@ ENV HOME=/run/kiosk \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONPATH=/opt/kiosk/lib \
     PYTHONUNBUFFERED=1
-WORKDIR /run/kiosk
+WORKDIR /opt/kiosk
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.licenses="Apache-2.0" \

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 QUEUE = (
@@ -50,7 +51,9 @@ def main(lib: Path) -> None:
     with tempfile.TemporaryDirectory() as home, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         os.environ["KIOSK_HOME"] = home
-        for name, attribute in sorted({*_ours(lib), *_theirs(lib), *((name, "") for name in QUEUE)}):
+        for name, attribute in sorted(
+            {*_ours(lib), *_theirs(lib), *((name, "") for name in QUEUE)}
+        ):
             _import(name, attribute)
     for bytecode in lib.rglob("*.pyc"):
         _take_as_it_is(bytecode)
@@ -83,10 +86,8 @@ def _theirs(lib: Path) -> Iterator[tuple[str, str]]:
 
 def _import(name: str, attribute: str) -> None:
     """Import a module, and what some packages import only then, if this image has it."""
-    try:
+    with suppress(ImportError):  # another image's
         getattr(importlib.import_module(name), attribute, None)
-    except Exception:  # noqa: S110  # another image's, or no module at all
-        pass
 
 
 if __name__ == "__main__":

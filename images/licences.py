@@ -15,8 +15,22 @@ from license_expression import Licensing
 __all__ = ["NotReviewed", "licence_of", "packages", "write_licences"]
 
 PERMISSIVE = frozenset(
-    "0BSD Apache-2.0 BSD-2-Clause BSD-3-Clause CC0-1.0 HPND ISC LicenseRef-BSD MIT MIT-0 MIT-CMU "
-    "PSF-2.0 Unlicense Zlib".split()
+    [
+        "0BSD",
+        "Apache-2.0",
+        "BSD-2-Clause",
+        "BSD-3-Clause",
+        "CC0-1.0",
+        "HPND",
+        "ISC",
+        "LicenseRef-BSD",
+        "MIT",
+        "MIT-0",
+        "MIT-CMU",
+        "PSF-2.0",
+        "Unlicense",
+        "Zlib",
+    ]
 )
 REVIEWED: Mapping[str, tuple[str, str]] = {
     "certifi": ("MPL-2.0", "a list of certificates; who changes that file publishes the change"),
@@ -33,6 +47,7 @@ BUNDLED: Mapping[str, str] = {
 _CLASSIFIERS = {
     "Apache Software License": "Apache-2.0",
     "BSD License": "LicenseRef-BSD",
+    "ISC License (ISCL)": "ISC",
     "MIT License": "MIT",
     "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
     "Python Software Foundation License": "PSF-2.0",
@@ -76,7 +91,7 @@ def write_licences(lib: Path, file: Path) -> None:
     found = [(one.name, one.version, licence_of(one)) for one in packages(lib)]
     _check((name, licence) for name, _, licence in found)
     lines = [f"{name} {version}: {licence}{_why(name)}" for name, version, licence in found]
-    bundled = sorted({path.name.partition(".so")[0] for path in lib.glob("*.libs/*.so*")})
+    bundled = sorted({path.name.partition("-")[0] for path in lib.glob("*.libs/*.so*")})
     lines += ["", "Shared libraries that came with them:"]
     lines += [f"{name}{_bundled(name)}" for name in bundled]
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
