@@ -51,9 +51,8 @@ def main(lib: Path) -> None:
     with tempfile.TemporaryDirectory() as home, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         os.environ["KIOSK_HOME"] = home
-        for name, attribute in sorted(
-            {*_ours(lib), *_theirs(lib), *((name, "") for name in QUEUE)}
-        ):
+        queue = [(name, "") for name in QUEUE]
+        for name, attribute in sorted({*_ours(lib), *_theirs(lib), *queue}):
             _import(name, attribute)
     for bytecode in lib.rglob("*.pyc"):
         _take_as_it_is(bytecode)

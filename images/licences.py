@@ -15,25 +15,14 @@ from license_expression import Licensing
 __all__ = ["NotReviewed", "licence_of", "packages", "write_licences"]
 
 PERMISSIVE = frozenset(
-    [
-        "0BSD",
-        "Apache-2.0",
-        "BSD-2-Clause",
-        "BSD-3-Clause",
-        "CC0-1.0",
-        "HPND",
-        "ISC",
-        "LicenseRef-BSD",
-        "MIT",
-        "MIT-0",
-        "MIT-CMU",
-        "PSF-2.0",
-        "Unlicense",
-        "Zlib",
-    ]
+    (
+        *("0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "CC0-1.0", "HPND", "ISC"),
+        *("LicenseRef-BSD", "MIT", "MIT-0", "MIT-CMU", "PSF-2.0", "Unlicense", "Zlib"),
+    )
 )
 REVIEWED: Mapping[str, tuple[str, str]] = {
     "certifi": ("MPL-2.0", "a list of certificates; who changes that file publishes the change"),
+    "namex": ("unknown", "Apache-2.0 says its repository; the wheel says nothing"),
 }
 """Package: its licence, and why it may come along."""
 
@@ -76,13 +65,14 @@ def packages(lib: Path) -> list[Distribution]:
 def licence_of(metadata: Distribution) -> str:
     """Return what a package says of its licence, as an SPDX expression if it can be read so."""
     fields = metadata.metadata
-    if expression := fields.get("License-Expression"):
-        return str(expression)
+    if "License-Expression" in fields:
+        return fields["License-Expression"]
     ends = [c.rpartition(" :: ")[2] for c in fields.get_all("Classifier", []) if c[:7] == "License"]
     known = [_CLASSIFIERS.get(end, end) for end in ends if end != "OSI Approved"]
     if known:
         return " AND ".join(sorted(set(known)))
-    line = (fields.get("License") or "").partition("\n")[0].strip()
+    text = fields["License"] if "License" in fields else ""
+    line = text.partition("\n")[0].strip()
     return _TEXTS.get(line.lower(), line) or "unknown"
 
 
@@ -105,8 +95,8 @@ def _check(found: Iterable[tuple[str, str]]) -> None:
     ]
     if bad:
         raise NotReviewed(
-            f"not permissive, and not reviewed: {', '.join(bad)}. Read the terms; if they allow it, "
-            "add the package to REVIEWED in images/licences.py, with the reason."
+            f"not permissive, and not reviewed: {', '.join(bad)}. Read the terms; if they allow "
+            "it, add the package to REVIEWED in images/licences.py, with the reason."
         )
 
 

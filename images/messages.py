@@ -47,7 +47,7 @@ def _loaded(protos: Path) -> list[str]:
     """Return the names in calls of `_load`."""
     calls = [node for node in ast.walk(ast.parse(protos.read_text())) if isinstance(node, ast.Call)]
     loads = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "_load"]
-    return [a.value for c in loads for a in c.args if isinstance(a, ast.Constant)]
+    return [str(a.value) for c in loads for a in c.args if isinstance(a, ast.Constant)]
 
 
 def _imported(module: Path) -> list[str]:
