@@ -125,7 +125,7 @@ def test_without_a_login_nothing_is_answered(guarded: Guarded) -> None:
         stranger.ping()
 
 
-DENIED = {
+DENIED: dict[str, list[tuple[str, ...]]] = {
     "client": [
         ("BRPOP", "kiosk:v1:predict", "1"),
         ("DEL", "kiosk:v1:predict"),
@@ -139,6 +139,9 @@ DENIED = {
     "exporter": [
         ("LPUSH", "kiosk:v1:predict", "x"),
         ("HGETALL", "kiosk:job:1"),
+        ("HVALS", "kiosk:v1:unacked"),
+        ("HSET", "kiosk:tallies", "x", "1"),
+        ("LRANGE", "kiosk:v1:predict", "0", "-1"),
         ("DEL", "kiosk:x"),
     ],
 }
@@ -194,6 +197,28 @@ def test_exporter_counts(guarded: Guarded) -> None:
         assert exporter.hlen("kiosk:v1:unacked") == 0
         assert exporter.zcard("kiosk:open") >= 0
         assert exporter.info("memory")["used_memory"] > 0
+        assert exporter.hgetall("kiosk:tallies") is not None
+
+
+def test_exporter_tells_queues_and_nothing_was_forbidden(guarded: Guarded) -> None:
+    port = free_port()
+    command = [sys.executable, "-m", "kiosk_tasks", "exporter", "--port", str(port)]
+    log, env = guarded.folder / "exporter.log", guarded.env("exporter")
+    with child(command, log=log, env=env, cwd=guarded.folder):
+        wait_for(lambda: ask(port, "/healthz"), limit_s=60, what="the exporter answers")
+        assert ask(port, "/metrics") == 200
+        assert ask(port, "/queues.json") == 200, log.read_text()
+    assert guarded.denials() == []
+
+
+def test_exporters_script_reads_no_job(guarded: Guarded) -> None:
+    with guarded.login("exporter") as exporter:
+        assert exporter.eval("return redis.call('HLEN', 'kiosk:tallies')", 0) >= 0
+        for command in ("'HGETALL', 'kiosk:job:1'", "'HSET', 'kiosk:tallies', 'x', 1"):
+            with pytest.raises(redis.ResponseError, match="ACL failure in script"):
+                exporter.eval(f"return redis.call({command})", 0)
+    with guarded.login("admin") as admin:
+        admin.acl_log_reset()
 
 
 def test_wrong_password_is_a_sentence(guarded: Guarded) -> None:
