@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
+from typing import Any
 
 from license_expression import Licensing
 
@@ -22,7 +23,7 @@ PERMISSIVE = frozenset(
 )
 REVIEWED: Mapping[str, tuple[str, str]] = {
     "certifi": ("MPL-2.0", "a list of certificates; who changes that file publishes the change"),
-    "namex": ("unknown", "Apache-2.0 says its repository; the wheel says nothing"),
+    "namex": ("unknown", "Apache-2.0 says the LICENSE in its wheel"),
 }
 """Package: its licence, and why it may come along."""
 
@@ -64,15 +65,14 @@ def packages(lib: Path) -> list[Distribution]:
 
 def licence_of(metadata: Distribution) -> str:
     """Return what a package says of its licence, as an SPDX expression if it can be read so."""
-    fields = metadata.metadata
+    fields: Any = metadata.metadata  # a mapping, whatever its type says
     if "License-Expression" in fields:
-        return fields["License-Expression"]
+        return str(fields["License-Expression"])
     ends = [c.rpartition(" :: ")[2] for c in fields.get_all("Classifier", []) if c[:7] == "License"]
     known = [_CLASSIFIERS.get(end, end) for end in ends if end != "OSI Approved"]
     if known:
         return " AND ".join(sorted(set(known)))
-    text = fields["License"] if "License" in fields else ""
-    line = text.partition("\n")[0].strip()
+    line = str(fields.get("License", "")).partition("\n")[0].strip()
     return _TEXTS.get(line.lower(), line) or "unknown"
 
 

@@ -25,7 +25,7 @@ __all__ = ["Tree", "build_tree", "main"]
 IN_IMAGE = "/opt/kiosk"
 WRITABLE = "/run/kiosk"
 TOOLS = ("python", "-m", "pip", "install", "--no-cache-dir", "--require-hashes")
-"""How the instruction begins that is left out here: the tools are in the developer's environment."""
+"""How the step begins that is left out here: the developer's environment has the tools."""
 
 
 @dataclass(frozen=True)
@@ -114,9 +114,7 @@ def _run(instruction: Instruction, source: Path, folder: Path) -> None:
     """Run a program as RUN does, with this Python."""
     program, *rest = instruction.words
     if program != "python":
-        raise ValueError(
-            f"the Dockerfile runs {program!r} in a builder stage; here is only python."
-        )
+        raise ValueError(f"a builder stage of the Dockerfile runs {program!r}, and not python.")
     argv = [sys.executable, *(word.replace(IN_IMAGE, str(folder)) for word in rest)]
     subprocess.run(argv, cwd=source, check=True, env={**os.environ, "PYTHONPATH": ""})
 
