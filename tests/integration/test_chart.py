@@ -15,6 +15,7 @@ import typer
 import yaml
 
 import kiosk_tasks
+from kiosk_tasks.cli import doctor
 from kiosk_tasks.cli.main import build
 from tests.chart.checks import Object, containers, faults, pods, schema_faults
 from tests.chart.trial_users import FILE as TRIAL_USERS
@@ -168,6 +169,19 @@ def test_every_command_is_one_that_the_command_line_takes() -> None:
                     command.make_context(words[0], words[1:]).close()
                     seen.add(words[0])
     assert seen == {*("web", "reap", "bridge", "exporter", "flower", "doctor", "fetch-models")}
+
+
+def test_what_the_chart_admits_is_what_the_doctor_says() -> None:
+    said = Path(doctor.__file__).read_text()
+
+    def admitted(case: str) -> list[str]:
+        command = containers(pods(render(case))["lab-doctor"])[0]["command"]
+        return [word.partition("=")[2] for word in command if word.startswith("--admit=")]
+
+    assert admitted("trial") == ["without TLS"]
+    assert admitted("s3-tls") == ["no worker consumes"]
+    assert admitted("scale-to-zero") == ["without TLS", "no worker consumes", "model server"]
+    assert all(words in said for words in admitted("scale-to-zero"))
 
 
 def _keys(objects: Iterable[Object]) -> set[str]:
