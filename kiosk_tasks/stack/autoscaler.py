@@ -68,13 +68,13 @@ class Autoscaler:
         if now_s < self._next_s:
             return
         self._next_s = now_s + LOOK_EVERY_S
-        for loss in self.crew.look_after():
-            self._mourn(loss, now_s)
         try:
-            states = self.look()
+            states = self.look()  # first: without a broker no worker can be asked either
         except BrokerUnavailable as exc:
             log.warning("the queues cannot be seen: %s", exc)
             return
+        for loss in self.crew.look_after():
+            self._mourn(loss, now_s)
         goals = shares([self._need(state, now_s) for state in states], self.scale.most)
         for state in states:
             self._resize(state, goals[state.queue], now_s)

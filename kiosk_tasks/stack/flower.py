@@ -17,8 +17,11 @@ _EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104  # named, not bound
 
 def check_flower(address: str, login: str | None) -> None:
     """Raise OpenFlower if Flower would be open to the network with no login of the user's own."""
-    if refused := open_to_network(address, login):
-        raise OpenFlower(refused)
+    if open_to_network(address, login):
+        raise OpenFlower(
+            f"Flower at {address or 'every address'} would be open to the network. "
+            "Set KIOSK_FLOWER_AUTH=user:password, or leave KIOSK_FLOWER_ADDRESS at 127.0.0.1."
+        )
 
 
 def flower_argv(address: str, port: int) -> tuple[str, ...]:

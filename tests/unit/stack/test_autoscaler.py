@@ -331,6 +331,7 @@ def test_a_broker_that_is_away_changes_nothing(machine: Machine) -> None:
     machine.wants(predict=2)
     machine.run(2)
     machine.broker_away = True
+    machine.wants()
     machine.run(60)
     assert machine.names() == ["predict 1", "predict 2"]
 

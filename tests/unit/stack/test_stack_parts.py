@@ -18,6 +18,7 @@ from kiosk_tasks.stack.parts import Plan, broker_part, parts_of
 from kiosk_tasks.stack.probes import all_of, broker_answers, http_answers, port_answers
 from kiosk_tasks.stack.sockets import HOST, Reservation
 from kiosk_tasks.stack.web import WebPlan
+from kiosk_tasks.stack.workers import crew_part
 
 MORE = {"FLOWER_PORT": "1", "KIOSK_LINKS": "stage"}
 
@@ -97,6 +98,34 @@ def test_flower_can_be_left_out(plan: Plan) -> None:
     plain = replace(plan, flower=None)
     assert "flower" not in [part.name for part in parts_of(plain)]
     assert "KIOSK_FLOWER_URL" not in plain.values
+
+
+def test_an_autoscaler_brings_the_workers(plan: Plan) -> None:
+    assert "KIOSK_AUTOSCALED" not in plan.values
+    scaled = replace(plan, autoscale=True, environ={**plan.environ, "KIOSK_REAP_EVERY": "3"})
+    parts = {part.name: part for part in parts_of(scaled)}
+    assert set(parts) == {"broker", "model server", "reaper", "flower"}
+    assert parts["reaper"].needs == {"broker"}
+    assert parts["reaper"].argv[-1] == "3"
+    assert scaled.values["KIOSK_AUTOSCALED"] == "true"
+
+
+def test_one_of_the_crew(plan: Plan) -> None:
+    part = crew_part(plan, "predict", 2, slots=3)
+    assert part.name == "worker predict 2"
+    assert part.crew
+    words = " ".join(part.argv)
+    assert f"-Q predict -c 3 -n predict-2@{socket.gethostname()} " in words
+    assert "secret" not in words
+    assert part.env["REMAP_SIGTERM"] == "SIGQUIT"
+    assert part.env["KIOSK_BROKER_URL"] == plan.values["KIOSK_BROKER_URL"]
+    ready = Path(part.env["KIOSK_READY_FILE"])
+    ready.touch()  # of the one before, of this number
+    assert part.ready()
+    part.before_start()
+    assert not part.ready()
+    other = crew_part(plan, "predict", 3, slots=3)
+    assert {other.log_path, Path(other.env["KIOSK_READY_FILE"])}.isdisjoint({part.log_path, ready})
 
 
 def test_only_the_web_service_knows_the_tokens(plan: Plan) -> None:
