@@ -25,14 +25,9 @@ def connect() -> None:
     signals.import_modules.connect(_prepare)
 
 
-def open_to_network(address: str, login: str | None) -> str:
-    """Return why Flower must not start so: open to the network, with no login; "" if it may."""
-    if login or is_loopback(address):
-        return ""
-    return (
-        f"Flower at {address or 'every address'} would be open to the network. "
-        "Set KIOSK_FLOWER_AUTH=user:password, or leave KIOSK_FLOWER_ADDRESS at 127.0.0.1."
-    )
+def open_to_network(address: str, login: str | None) -> bool:
+    """Tell whether Flower would be open to the network, with no login."""
+    return not login and not is_loopback(address)
 
 
 def _prepare(**_: Any) -> None:
@@ -56,9 +51,10 @@ def _close(options: Any, settings: Settings) -> None:
     if options.basic_auth or options.auth:
         return
     login = settings.flower_auth.get_secret_value() if settings.flower_auth else None
-    refused = "" if options.unix_socket else open_to_network(options.address, login)
-    if refused:
-        click.echo(f"kiosk: {refused}", err=True)
+    if not options.unix_socket and open_to_network(options.address, login):
+        where = options.address or "every address"
+        cure = "Set KIOSK_FLOWER_AUTH=user:password, or --address=127.0.0.1."
+        click.echo(f"kiosk: Flower at {where} would be open to the network. {cure}", err=True)
         raise SystemExit(3)  # an exception would be logged with its trace first
     if login is None:
         login = f"{_USER}:{secrets.token_hex(16)}"
