@@ -10,9 +10,9 @@ from kiosk_tasks.redis_clients import mapped_broker_errors
 
 __all__ = ["Reservation"]
 
+# 0 ms end it at once; DEL would do the same, but those who submit may not delete
 _IF_MINE = """\
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-if ARGV[2] == '0' then return redis.call('DEL', KEYS[1]) end
 return redis.call('PEXPIRE', KEYS[1], ARGV[2])
 """
 

@@ -89,6 +89,36 @@ print(service.submit("spy", {"input_file_name": "uploads/x"}).id)
 """
 
 
+WEB = """
+from kiosk_tasks.ledger import TooManyJobs
+from kiosk_tasks.job import new_job
+from kiosk_tasks.jobs import find
+from kiosk_tasks.ledger import Owner, Reservation
+from kiosk_tasks.settings import Settings
+from kiosk_tasks.wiring import make_ledger
+ledger = make_ledger(Settings.load())
+mine = Reservation(ledger, "upload:x", seconds=60)
+assert mine.take() and mine.renew()
+mine.give_back()
+assert not mine.is_taken()
+try:
+    for _ in range(2):
+        job = new_job(find("spy"), {"input_file_name": "uploads/x"})
+        ledger.submit(job, lane="nowhere:6", owner=Owner("ada", most_open=1))
+except TooManyJobs:
+    assert ledger._redis.exists(f"kiosk:job:{job.id}") == 0
+    print("one was enough")
+"""
+
+
+def test_web_service_reserves_uploads_and_counts_open_jobs(guarded: Guarded) -> None:
+    done = python(guarded.env("client"), "-c", WEB, folder=guarded.folder)
+    assert done.stdout == "one was enough\n", (done.stderr, guarded.denials())
+    with guarded.login("admin") as admin:
+        for key in admin.scan_iter("kiosk:*"):
+            admin.delete(key)
+
+
 def test_reaper_sends_a_lost_job_again_and_nothing_was_forbidden(guarded: Guarded) -> None:
     submitted = python(guarded.env("client"), "-c", SUBMIT, folder=guarded.folder)
     assert submitted.returncode == 0, (submitted.stderr, guarded.denials())
