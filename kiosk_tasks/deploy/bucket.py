@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from botocore.exceptions import ClientError
 
 from kiosk_tasks.errors import InvalidParameter
@@ -26,10 +28,20 @@ def make_bucket(url: str) -> bool:
         )
     bucket, _, options = parse_s3_url(url)
     with mapped_errors(bucket, ""):
+        client = make_client(options, None)
         try:
-            make_client(options, None).create_bucket(Bucket=bucket)
+            client.create_bucket(Bucket=bucket, **_place(client.meta.region_name))
         except ClientError as exc:
             if code_of(exc) not in _THERE:
                 raise
             return False
     return True
+
+
+def _place(region: str) -> Any:
+    """Return the option that S3 wants for every region but its first."""
+    return (
+        {}
+        if region == "us-east-1"
+        else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+    )
