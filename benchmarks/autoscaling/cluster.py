@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -28,8 +28,10 @@ class Conditions:
     slots: jobs that a worker pod does at once. at_once: requests that a model server does.
     pod_start_s: scheduling and the worker's own start; slow_start_s more, for fetching the image,
     one time in ten. node_start_s: a cold GPU node. model_patience_s: `KIOSK_MODEL_WAIT`.
-    grace_s: termination grace. lost_s: lease and the reaper's look. sync_s: of the HPA.
-    scrape_s: of Prometheus. misprediction: the factor by which predicted seconds are wrong.
+    grace_s: from SIGTERM until a worker puts back what it runs. back_s: until that is on the queue
+    again. sync_s: of the HPA. scrape_s: of Prometheus.
+    misprediction: the factor by which predicted seconds are wrong.
+    learns_waits: the ledger takes waiting for a model server for work, as it does.
     gpu_stays: one model server is always there, whatever the policy says.
     """
 
@@ -38,18 +40,18 @@ class Conditions:
     pod_start_s: float = 6.0
     slow_start_s: float = 20.0
     node_start_s: float = 180.0
-    model_patience_s: float = 30.0
-    grace_s: float = 60.0
-    lost_s: float = 75.0
+    model_patience_s: float = 120.0
+    grace_s: float = 20.0
+    back_s: float = 1.0
     sync_s: float = 15.0
     scrape_s: float = 15.0
     misprediction: float = 1.0
+    learns_waits: bool = True
     gpu_stays: bool = False
     seed: int = 6
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(NamedTuple):
     """What a scaler may know of a deployment. Of the model servers: the sums over all queues.
 
     listed: messages in the broker's list, LLEN. waiting, in_flight, outstanding_s, model_s: as the
@@ -68,7 +70,12 @@ class View:
 
 
 class Scaler(Protocol):
-    """Sets the replicas of one deployment. stale: it sees what Prometheus saw last."""
+    """Sets the replicas of one deployment. stale: it sees what Prometheus saw last.
+
+    least: replicas that it has from the start.
+    """
+
+    least: int
 
     poll_s: float
     stale: bool
@@ -145,6 +152,7 @@ class Cluster:
             if name not in self._scalers:
                 continue
             scaler = self._scalers[name]
+            self._deployed(name).warm(scaler.least)
             clock.after(float(poll) * scaler.poll_s, self._poll, name, scaler)
             clock.after(float(sync) * self._conditions.sync_s, self._sync, name, scaler)
         while clock.now_s < DAY_S or (self._left and clock.now_s < LONGEST_S):
@@ -170,7 +178,8 @@ class Cluster:
             self._models,
             slots=self._conditions.slots,
             grace_s=self._conditions.grace_s,
-            lost_s=self._conditions.lost_s,
+            back_s=self._conditions.back_s,
+            learns_waits=self._conditions.learns_waits,
             on_end=self._ended,
         )
 
@@ -207,12 +216,14 @@ class Cluster:
             self._submit(Job(job.spec.then, job))
 
     def _poll(self, name: str, scaler: Scaler) -> None:
-        self._set(name, scaler.poll(self._view(name, scaler)))
+        if self._open or self._deployed(name).replicas:
+            self._set(name, scaler.poll(self._view(name, scaler)))
         self._clock.after(scaler.poll_s, self._poll, name, scaler)
 
     def _sync(self, name: str, scaler: Scaler) -> None:
-        use = list if name == MODELS else self._workers[name].use_of_cpu
-        self._set(name, scaler.sync(self._view(name, scaler), use))
+        if self._deployed(name).replicas:
+            use = list if name == MODELS else self._workers[name].use_of_cpu
+            self._set(name, scaler.sync(self._view(name, scaler), use))
         self._clock.after(self._conditions.sync_s, self._sync, name, scaler)
 
     def _scrape(self) -> None:
@@ -233,8 +244,7 @@ class Cluster:
         if not scaler.stale:
             return self._look(name)
         seen, deployment = self._scraped[name], self._deployed(name)
-        return replace(
-            seen,
+        return seen._replace(
             now_s=self._clock.now_s,
             replicas=deployment.replicas,
             ready=deployment.ready,

@@ -42,6 +42,7 @@ class Deployment:
         self.pod_seconds = 0.0
         self.timeline: list[tuple[float, int]] = [(0.0, 0)]
         self.turns = 0
+        self.most = 0
         self.on_ready: Callable[[Pod], None] = _nothing
         self.on_stop: Callable[[Pod], None] = self.remove
         self._clock = clock
@@ -63,6 +64,7 @@ class Deployment:
     def scale(self, replicas: int) -> None:
         """Start or stop pods. Those that never got ready go first, else chance chooses."""
         change = replicas - len(self.pods)
+        self.most = max(self.most, replicas)
         direction = (change > 0) - (change < 0)
         self.turns += direction != 0 and direction == -self._direction
         self._direction = direction or self._direction
@@ -81,6 +83,7 @@ class Deployment:
         self.scale(replicas)
         for pod in self.pods:
             pod.ready = True
+            self.on_ready(pod)
 
     def remove(self, pod: Pod) -> None:
         """The pod is gone."""

@@ -9,7 +9,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from benchmarks.autoscaling.cluster import MODELS, Scaler, View
-from benchmarks.autoscaling.hpa import Behaviour, Hpa, by_average_value, by_use, by_value
+from benchmarks.autoscaling.hpa import (
+    Behaviour,
+    Hpa,
+    RatePolicy,
+    Rules,
+    by_average_value,
+    by_use,
+    by_value,
+)
 from benchmarks.autoscaling.jobs import QUEUES
 from kiosk_tasks.queues import QueueState, model_servers_wanted
 from kiosk_tasks.scaling import Policy, wanted_workers
@@ -41,9 +49,7 @@ class Keda:
         """Wake or put to rest."""
         if self.metric(view) > 0:
             self._active_s = view.now_s
-            return max(1, self.least) if view.replicas == 0 else None
-        if view.replicas < self.least:
-            return self.least
+            return 1 if view.replicas == 0 else None
         if view.replicas > self.least and view.now_s - self._active_s > self.cooldown_s:
             return self.least
         return None
@@ -67,11 +73,12 @@ class OldRatio:
     hpa: Hpa
     gpu: bool = False
     poll_s: float = 15.0
+    least: int = 1
     stale: bool = True
 
-    def poll(self, view: View) -> int | None:
-        """There is always one consumer."""
-        return self.hpa.least if view.replicas < self.hpa.least else None
+    def poll(self, _view: View) -> int | None:
+        """There is always one consumer; the HPA does the rest."""
+        return None
 
     def sync(self, view: View, _use: object) -> int | None:
         """The HPA's part."""
@@ -86,6 +93,7 @@ class Switch:
     """The old Kiosk's second autoscaler: one GPU as long as there is a key, none without."""
 
     poll_s: float = 5.0
+    least: int = 0
     stale: bool = False
 
     def poll(self, view: View) -> int | None:
@@ -105,11 +113,12 @@ class Cpu:
     target: float
     hpa: Hpa
     poll_s: float = 15.0
+    least: int = 1
     stale: bool = False
 
-    def poll(self, view: View) -> int | None:
+    def poll(self, _view: View) -> int | None:
         """There is always one worker: pods that do not exist use no CPU."""
-        return self.hpa.least if view.replicas < self.hpa.least else None
+        return None
 
     def sync(self, view: View, use: Callable[[], list[float | None]]) -> int | None:
         """The HPA's part."""
@@ -171,9 +180,13 @@ def ours(
     def keda(metric: Callable[[View], float], hpa: Hpa, cool_s: float, least: int) -> Keda:
         return Keda(metric, 1.0, hpa, cooldown_s=cool_s, poll_s=poll_s, least=least, stale=stale)
 
-    scalers = {q: keda(workers, _hpa(window_s), cooldown_s, law.least) for q in QUEUES}
+    scalers = {q: keda(workers, _chart_hpa(window_s), cooldown_s, law.least) for q in QUEUES}
     return {**scalers, MODELS: keda(servers, _hpa(window_s, 1), gpu_cooldown_s, 0)}
 
 
 def _hpa(window_s: float, most: int = MOST) -> Hpa:
     return Hpa(1, most, Behaviour.with_window(window_s))
+
+
+def _chart_hpa(window_s: float, most: int = MOST) -> Hpa:
+    return Hpa(1, most, Behaviour(down=Rules(window_s, (RatePolicy("Percent", 50, 60.0),))))

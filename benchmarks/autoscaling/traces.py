@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import numpy as np
 
@@ -88,10 +89,11 @@ class _Draw:
         return jobs
 
 
-def all_traces(seed: int = 6) -> list[Trace]:
+@cache
+def all_traces(seed: int = 6) -> tuple[Trace, ...]:
     """Return the days, the same for the same seed."""
     makers = (_office, _plates, _movie, _archive, _idle, _cold, _crowd, _drift)
-    return [make(_Draw(seed * 100 + number)) for number, make in enumerate(makers)]
+    return tuple(make(_Draw(seed * 100 + number)) for number, make in enumerate(makers))
 
 
 def _office(draw: _Draw) -> Trace:

@@ -57,10 +57,11 @@ class Workers:
         *,
         slots: int,
         grace_s: float,
-        lost_s: float,
+        back_s: float,
+        learns_waits: bool,
         on_end: Callable[[Job], None],
     ) -> None:
-        """grace_s: from SIGTERM to SIGKILL. lost_s: until a killed job is on the queue again."""
+        """grace_s, back_s, learns_waits: see `Conditions`."""
         self.deployment = deployment
         self.waiting: deque[Job] = deque()
         self.in_flight = 0
@@ -72,7 +73,8 @@ class Workers:
         self.lost_seconds = 0.0
         self.away_seconds = 0.0
         self._clock, self._models, self._on_end = clock, models, on_end
-        self._slots, self._grace_s, self._lost_s = slots, grace_s, lost_s
+        self._slots, self._grace_s, self._back_s = slots, grace_s, back_s
+        self._learns_waits = learns_waits
         self._free: deque[Pod] = deque()
         deployment.on_ready = self._pod_ready
         deployment.on_stop = self._pod_stops
@@ -124,7 +126,11 @@ class Workers:
         job, seconds = run.job, self._clock.now_s - run.began_s
         own_s = job.spec.cpu_s + job.spec.model_s
         self.away_seconds += seconds - own_s
-        self.pace = self.pace.after(job.spec.megabytes, seconds, model_s=seconds - job.spec.cpu_s)
+        learnt_s = seconds if self._learns_waits else own_s
+        model_s = learnt_s - job.spec.cpu_s
+        learnt_s = seconds if self._learns_waits else own_s
+        model_s = learnt_s - job.spec.cpu_s
+        self.pace = self.pace.after(job.spec.megabytes, learnt_s, model_s=model_s)
         self.open_jobs -= 1
         self.open_megabytes -= job.spec.megabytes
         job.ended_s = self._clock.now_s
@@ -178,6 +184,6 @@ class Workers:
             self.in_flight -= 1
             self.busy_seconds += now_s - run.began_s
             self.lost_seconds += now_s - run.began_s
-            self._clock.after(self._lost_s, self._put, run.job)
+            self._clock.after(self._back_s, self._put, run.job)
         pod.runs.clear()
         self.deployment.remove(pod)
