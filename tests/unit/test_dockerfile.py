@@ -1,4 +1,4 @@
-"""The Dockerfile by all that can be said of it without Docker; each rule finds a planted mistake."""
+"""The Dockerfile by all that can be said of it without Docker; each rule finds a planted fault."""
 
 from __future__ import annotations
 
