@@ -25,7 +25,7 @@ from kiosk_tasks.scaling import Policy, wanted_workers
 __all__ = ["MOST", "cpu", "list_length", "ours", "ratio"]
 
 MOST = 10
-_GPU_COOLDOWN_S = 600.0
+_GPU_COOLDOWN_S = 900.0
 
 
 @dataclass
@@ -128,7 +128,7 @@ class Cpu:
 
 
 def list_length(
-    length: float = 5, *, cooldown_s: float = 300.0, window_s: float = 300.0, poll_s: float = 10.0
+    length: float = 5, *, cooldown_s: float = 300.0, window_s: float = 300.0, poll_s: float = 5.0
 ) -> Mapping[str, Scaler | None]:
     """KEDA's Redis scaler: so many messages in the list per pod."""
 
@@ -159,7 +159,7 @@ def ours(
     *,
     window_s: float = 120.0,
     cooldown_s: float = 120.0,
-    poll_s: float = 10.0,
+    poll_s: float = 5.0,
     gpu_cooldown_s: float = _GPU_COOLDOWN_S,
     stale: bool = False,
 ) -> Mapping[str, Scaler | None]:

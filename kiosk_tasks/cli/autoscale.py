@@ -24,8 +24,8 @@ __all__ = ["LOCAL_DRAIN_S", "LOCAL_WINDOW_S", "autoscale", "local_policies"]
 
 LOCAL_DRAIN_S = 10.0
 LOCAL_WINDOW_S = 20.0
-"""A worker is there within seconds on this machine: no machine has to be started for it. So work
-may be spread sooner, and a worker go sooner, than the settings for a cluster say."""
+"""A worker is there within seconds on this machine: no machine has to be started for it. So a
+worker may go sooner than the settings for a cluster say; their target is as short as this one."""
 _AFTER_HARD_LIMIT_S = 120.0
 
 

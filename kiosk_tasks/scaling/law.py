@@ -12,12 +12,13 @@ __all__ = ["Policy", "wanted_workers"]
 class Policy:
     """What is wanted of one queue's workers.
 
-    target_drain_s: seconds in which all that is outstanding now should be done.
+    target_drain_s: seconds in which all that is outstanding now should be done; of the order of
+        what a worker takes to start, for less is not worth another one.
     slots: jobs that one worker does at once.
     least, most: bounds of the number of workers; `least` is 0 where they may all go.
     """
 
-    target_drain_s: float = 60.0
+    target_drain_s: float = 10.0
     slots: int = 1
     least: int = 0
     most: int = 10

@@ -25,7 +25,7 @@ class Scaling(BaseModel):
     """Targets and bounds of the scaling law."""
 
     target_drain_s: float = Field(
-        60.0,
+        10.0,
         gt=0,
         validation_alias=names("TARGET_DRAIN"),
         description="In how many seconds the workers of a queue should have done all that is "

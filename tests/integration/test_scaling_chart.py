@@ -136,7 +136,7 @@ def test_the_target_is_said_once() -> None:
     before, after = (rendered(values) for values in ((), ("scaling.targetDrainSeconds=61",)))
     pairs = zip(before.splitlines(), after.splitlines(), strict=True)
     changed = [line.strip() for line, other in pairs if line != other and "checksum/" not in line]
-    assert changed == ['KIOSK_TARGET_DRAIN: "60"']
+    assert changed == ['KIOSK_TARGET_DRAIN: "10"']
 
 
 def test_one_wanted_is_one_worker() -> None:
