@@ -97,7 +97,10 @@ class _SignsOfLife(bootsteps.StartStopStep):
         channel = self._channel
         if channel is None:
             return True
-        return time.monotonic() - self._turned_s < _LATE_S and _asks(channel)
+        try:
+            return time.monotonic() - self._turned_s < _LATE_S and _asks(channel)
+        except AttributeError:  # the processes are gone while the connection is not: it ends
+            return True
 
 
 class _Connected(bootsteps.StartStopStep):

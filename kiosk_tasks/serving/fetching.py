@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -19,13 +19,17 @@ __all__ = ["fetch_from_bucket", "fetch_own"]
 _SAVED = "saved_model.pb"
 
 
-def fetch_own(folder: Path) -> list[Path]:
-    """Copy the models that come along to `<folder>/<name>/<version>/`; return what was copied."""
-    source = Path(str(files("kiosk_tasks.serving") / "models"))
+def fetch_own(folder: Path, names: Collection[str] | None = None) -> list[Path]:
+    """Copy the models that come along to `<folder>/<name>/<version>/`; return what was copied.
+
+    names: of these, which; None: all.
+    """
+    source = _own()
     return [
         target
         for name, versions in deployed([source]).items()
         for version in versions
+        if names is None or name in names
         if (target := _place(folder, name, str(version), partial(_copy, source)))
     ]
 
@@ -33,15 +37,18 @@ def fetch_own(folder: Path) -> list[Path]:
 def fetch_from_bucket(bucket: Storage, names: Iterable[str], folder: Path) -> list[Path]:
     """Copy all versions of those models from `models/<name>/<version>/` of a bucket.
 
-    A version appears whole, and one that is in the folder stays. Returns what was copied.
-    Raises UnknownModel if the bucket has none of a model, and what the bucket raises.
+    Of a model that the bucket does not have, the versions that come along are copied. A version
+    appears whole, and one that is in the folder stays. Returns what was copied.
+    Raises UnknownModel for a model that is nowhere, and what the bucket raises.
     """
     fetched = list[Path]()
     for name in names:
         keys = list(bucket.list(f"models/{name}/"))
         parts = [key.split("/") for key in keys]
         versions = [part for _, _, part, *rest in parts if rest == [_SAVED] and part.isdecimal()]
-        if not versions:
+        if not versions and name in deployed([_own()]):
+            fetched += fetch_own(folder, [name])
+        elif not versions:
             raise UnknownModel(
                 f"the bucket has no model {name} (models/{name}/<version>/{_SAVED}). "
                 "Put it there with `kiosk export-model`, or ask for another."
@@ -51,6 +58,10 @@ def fetch_from_bucket(bucket: Storage, names: Iterable[str], folder: Path) -> li
             if target:
                 fetched.append(target)
     return fetched
+
+
+def _own() -> Path:
+    return Path(str(files("kiosk_tasks.serving") / "models"))
 
 
 def _place(

@@ -54,6 +54,16 @@ def test_a_model_that_is_not_there_is_named(bucket: LocalStorage, tmp_path: Path
         fetch_from_bucket(bucket, ["Min"], tmp_path / "models")
 
 
+def test_a_model_that_only_comes_along_is_taken_from_there(
+    bucket: LocalStorage, tmp_path: Path
+) -> None:
+    fetched = fetch_from_bucket(bucket, ["NuclearSegmentation", "Minerva"], tmp_path / "models")
+    assert [path.parent.name for path in fetched] == ["NuclearSegmentation", "Minerva"]
+    bucket.put("models/NuclearSegmentation/7/saved_model.pb", b"newer")
+    fetch_from_bucket(bucket, ["NuclearSegmentation"], tmp_path / "again")
+    assert deployed([tmp_path / "again"]) == {"NuclearSegmentation": (7,)}
+
+
 def test_half_a_model_is_never_seen(
     bucket: LocalStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
