@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -152,6 +153,22 @@ def test_an_upgrade_finds_the_same_selectors() -> None:
 def test_the_chart_is_of_this_release() -> None:
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     assert chart["appVersion"] == chart["version"] == kiosk_tasks.__version__
+
+
+def test_every_value_is_described_and_stands_in_the_values() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+
+    def missing(part: dict[str, Any], there: Any, path: str) -> Iterator[str]:
+        for name, one in part.get("properties", {}).items():
+            if not one.get("description"):
+                yield f"{path}{name} is not described"
+            if name not in there:
+                yield f"{path}{name} is in no values"
+            elif isinstance(there[name], dict):
+                yield from missing(one, there[name], f"{path}{name}.")
+
+    assert list(missing(schema, {"global": None} | values, "")) == []
 
 
 # ---- commands, secrets -------------------------------------------------------------------------
