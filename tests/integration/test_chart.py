@@ -8,12 +8,14 @@ import shutil
 import subprocess
 from collections.abc import Iterable, Iterator
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 import yaml
+from google.protobuf import text_format
 
 import kiosk_tasks
 from kiosk_tasks.cli import doctor
@@ -117,6 +119,18 @@ def test_the_largest_batch_is_said_once() -> None:
     assert [one["KIOSK_MAX_BATCH"] for one in maps if "KIOSK_MAX_BATCH" in one] == ["48"]
     (batching,) = (one["batching.config"] for one in maps if "batching.config" in one)
     assert "max_batch_size { value: 48 }" in batching
+
+
+def test_tensorflow_serving_can_read_which_models_it_serves() -> None:
+    config_pb2 = import_module("tensorflow_serving.config.model_server_config_pb2")
+    (text_of_it,) = (
+        one["data"]["models.config"]
+        for one in render("defaults", "modelServer.models.names={A.1,B-2}")
+        if "models.config" in one.get("data", {})
+    )
+    config = text_format.Parse(text_of_it, config_pb2.ModelServerConfig())
+    models = [(one.name, one.base_path) for one in config.model_config_list.config]
+    assert models == [("A.1", "/models/A.1"), ("B-2", "/models/B-2")]
 
 
 def test_what_pods_read_at_their_start_starts_them_anew() -> None:
