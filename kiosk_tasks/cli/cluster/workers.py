@@ -85,10 +85,11 @@ def examine_workers(settings: Settings, client: redis.Redis) -> list[Finding]:
 
 def _ask(key: str) -> _Seen:
     answers = app.control.broadcast(REPORT, arguments={"key": key}, reply=True, timeout=_PATIENCE_S)
-    inspect = app.control.inspect(timeout=_PATIENCE_S)
+    told = [(name, answer) for one in answers or () for name, answer in one.items()]
+    # those who have answered do so again at once; nobody waits for others
+    inspect = app.control.inspect(timeout=_PATIENCE_S, limit=len(told) or None)
     queues = inspect.active_queues() or {}
     stats = inspect.stats() or {}
-    told = [(name, answer) for one in answers or () for name, answer in one.items()]
     return _Seen(
         {name: answer for name, answer in told if "version" in answer},
         {name: {queue["name"] for queue in its} for name, its in queues.items()},

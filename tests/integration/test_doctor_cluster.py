@@ -1,0 +1,249 @@
+"""`kiosk doctor --cluster` on a sound installation, and on one with planted mistakes."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from kiosk_tasks.cli.cluster.models import largest_batch
+from kiosk_tasks.errors import ModelMismatch
+from kiosk_tasks.settings import PROTOCOL
+from tests.conftest import wait_for
+from tests.fake_models import FakeModel, FakeModels, ours
+from tests.processes import child
+from tests.prometheus import prometheus
+from tests.security_site import ask, free_port, kiosk, site_env
+
+LOGIN = "lab:word-12345"
+SKEWED = Path(__file__).parents[1] / "faults" / "startup" / "skewed_clock"
+ALL_QUEUES = "mesmer,polaris,predict,spot,track"
+BESIDE = (
+    *("broker has no append-only file", "model server 127.0.0.1"),
+    *("lost jobs were last looked for: never",),
+)
+"""What is wrong with the test's own broker, which is none of the cluster's business."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """A broker's database, and the environment of those who use it."""
+
+    folder: Path
+    env: Mapping[str, str] = field(repr=False)
+    client: redis.Redis = field(repr=False)
+
+    def doctor(self, **more: str) -> tuple[int, dict[str, bool]]:
+        """Run the doctor under more settings; return its exit code, and what it says of what."""
+        done = kiosk({**self.env, **more}, "doctor", "--cluster", "--json", folder=self.folder)
+        assert done.stdout, done.stderr
+        return done.returncode, {one["text"]: one["ok"] for one in json.loads(done.stdout)}
+
+    @contextmanager
+    def worker(self, name: str, queues: str, **more: str) -> Iterator[None]:
+        """A worker, ready; one that is not REMAPped ends at SIGTERM, too, as it is idle."""
+        ready, log = self.folder / f"{name}.ready", self.folder / f"{name}.log"
+        command = [sys.executable, "-m", "celery", "-A", "kiosk_tasks", "worker", "-P", "solo"]
+        options = ["-Q", queues, "-n", f"{name}@%h", "--without-mingle", "--without-gossip"]
+        env = {**self.env, "KIOSK_READY_FILE": str(ready), **more}
+        short = ["--", "worker.soft_shutdown_timeout=3"]
+        with child([*command, *options, *short], log=log, env=env, cwd=self.folder) as process:
+            wait_for(
+                lambda: ready.exists() or process.poll() is not None,
+                limit_s=90,
+                what=f"worker is ready, see {log}",
+            )
+            assert process.poll() is None, log.read_text()
+            yield
+
+    @contextmanager
+    def served(self, *command: str, path: str = "/healthz") -> Iterator[int]:
+        """A part with a port of its own, which answers."""
+        port, log = free_port(), self.folder / f"{command[0]}{len(command)}.log"
+        argv = [sys.executable, "-m", "kiosk_tasks", command[0], "--port", str(port)]
+        env = {**self.env, **dict(pair.split("=", 1) for pair in command[1:])}
+        with child(argv, log=log, env=env, cwd=self.folder):
+            wait_for(lambda: ask(port, path), limit_s=90, what=f"{command[0]} answers, see {log}")
+            yield port
+
+
+@pytest.fixture(scope="module")
+def site(valkey: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder, url = tmp_path_factory.mktemp("doctor"), valkey.replace("/0", "/12")
+    env = site_env(folder, url, KIOSK_MODEL_WAIT="0.2", KIOSK_FLOWER_AUTH=LOGIN)
+    with redis.Redis.from_url(url, decode_responses=True) as client:
+        made = Site(folder, env, client)
+        with made.worker("sound", ALL_QUEUES, REMAP_SIGTERM="SIGQUIT", KIOSK_GRACE_PERIOD="60"):
+            yield made
+        client.flushdb()
+
+
+@pytest.fixture(scope="module")
+def watchers(site: Site) -> Iterator[dict[str, str]]:
+    """A real exporter, Flower and Prometheus, by the names of their settings."""
+    with ExitStack() as life:
+        exporter = life.enter_context(site.served("exporter"))
+        flower = life.enter_context(site.served("flower", path="/healthcheck"))
+        server = life.enter_context(prometheus(site.folder, {"kiosk": exporter}))
+        wait_for(lambda: server.query("kiosk_broker_up"), limit_s=60, what="it has been scraped")
+        yield {
+            "KIOSK_EXPORTER_URL": f"http://127.0.0.1:{exporter}",
+            "KIOSK_FLOWER_URL": f"http://{LOGIN}@127.0.0.1:{flower}",
+            "KIOSK_PROMETHEUS_URL": f"http://127.0.0.1:{server.port}",
+        }
+
+
+def wrong(said: Mapping[str, bool]) -> list[str]:
+    """What is not well, but for the test's own broker."""
+    return [text for text, ok in said.items() if not ok and not text.startswith(BESIDE)]
+
+
+def test_a_sound_cluster(site: Site, watchers: dict[str, str]) -> None:
+    _, said = site.doctor(KIOSK_AUTOSCALED="true", **watchers)
+    assert wrong(said) == []
+    for text in (
+        "workers do as many jobs at once as the scaler counts with",
+        "1 worker(s) have this release and these settings",
+        "the bucket is one folder for workers on 1 machine(s)",
+        "exporter: tells what the ledger says of 5 queues",
+        "Flower: shows 6 queues, and asks for its password",
+        "Prometheus: has the series of 5 queues",
+    ):
+        assert text in said
+    assert not any("word-12345" in text for text in said)
+
+
+def test_a_worker_with_other_settings(site: Site, tmp_path: Path) -> None:
+    other = {
+        "KIOSK_MAX_BATCH": "4",
+        "KIOSK_LINKS": "stage",
+        "KIOSK_STAGE_QUEUES": '{"postprocess": "cpu"}',
+        "KIOSK_BUCKET": (tmp_path / "elsewhere").as_uri(),
+        "KIOSK_MODEL_SERVER": "gpu:8500",
+        "KIOSK_LEASE": "20",
+        "FAULT_CLOCK_SKEW": "600",
+        "PYTHONPATH": f"{SKEWED}{os.pathsep}{Path(__file__).parents[2]}",  # and not the plugin
+    }
+    with (
+        site.worker("other", "predict", **other),
+        site.worker("hasty", "predict", REMAP_SIGTERM="SIGQUIT", KIOSK_GRACE_PERIOD="10"),
+    ):
+        code, said = site.doctor()
+    assert code == 1
+    told = wrong(said)
+    for setting in (
+        *("KIOSK_MAX_BATCH", "KIOSK_LINKS", "KIOSK_STAGE_QUEUES", "KIOSK_BUCKET", "KIOSK_LEASE"),
+        "KIOSK_MODEL_SERVER",
+    ):
+        differs = next(text for text in told if text.startswith(f"{setting} differs: "))
+        assert "other@" in differs
+    for words in (
+        "the clock of other@",
+        "waits for its jobs when it is told to end, until it is killed",
+        "is killed 10 s after it is told to end, and its jobs have 3 s of them",
+        "does not see what this process puts into the bucket",
+    ):
+        assert sum(words in text for text in told) == 1, words
+    assert not any("KIOSK_MAX_ATTEMPTS" in text for text in told), "which is the same"
+
+
+def test_a_job_type_that_no_worker_has(site: Site) -> None:
+    """The site's package is installed where the doctor runs, and not where that worker does."""
+    bare = {**site.env, "PYTHONPATH": str(Path(__file__).parents[2])}
+    alone = Site(site.folder, {**site.env, "KIOSK_KEY_PREFIX": "alone:"}, site.client)
+    without = Site(site.folder, {**bare, "KIOSK_KEY_PREFIX": "alone:"}, site.client)
+    with without.worker("without", "predict", REMAP_SIGTERM="SIGQUIT"):
+        _, said = alone.doctor()
+    assert any(
+        "no worker on the queue predict has the job type spy" in text for text in wrong(said)
+    )
+    assert any("no worker consumes the queue track" in text for text in wrong(said))
+
+
+def test_settings_and_watchers_that_are_wrong(site: Site, watchers: dict[str, str]) -> None:
+    flower = watchers["KIOSK_FLOWER_URL"].replace("word-12345", "geheim")
+    mistakes = {
+        "KIOSK_VISIBILITY_TIMEOUT": "30",
+        "KIOSK_REAP_EVERY": "90",
+        "KIOSK_SCALING": '{"trak": {"max": 4}}',
+        "KIOSK_AUTOSCALED": "true",
+        "KIOSK_WORKER_SLOTS": "4",
+        "KIOSK_FLOWER_URL": flower,
+        "KIOSK_PROMETHEUS_URL": watchers["KIOSK_EXPORTER_URL"],
+    }
+    jobs = ("a", "b")
+    now = time.time()
+    site.client.rpush(f"kiosk:v{PROTOCOL + 1}:predict", "message")
+    site.client.hset("kiosk:pace", "track|track", "10 10 900 10 900 0")
+    site.client.zadd("kiosk:leases", {"job": now - 600})
+    with site.served("exporter", "KIOSK_KEY_PREFIX=other:") as other:
+        site.client.zadd("kiosk:waiting:spot:6", dict.fromkeys(jobs, now - 2 * 3600))
+        mistakes["KIOSK_EXPORTER_URL"] = f"http://127.0.0.1:{other}"
+        _, said = site.doctor(**mistakes)
+        keys = ["kiosk:waiting:spot:6", "kiosk:leases", "kiosk:pace"]
+        site.client.delete(*keys, f"kiosk:v{PROTOCOL + 1}:predict")
+    told = wrong(said)
+    for words in (
+        "KIOSK_VISIBILITY_TIMEOUT (30 s) is shorter than KIOSK_LEASE (60 s)",
+        "KIOSK_REAP_EVERY (90 s) is longer than KIOSK_LEASE (60 s)",
+        "KIOSK_SCALING names the queue trak",
+        "a job of the type track takes 90 s on the queue track",
+        "1 job(s) have run without a sign of life",
+        "a job has waited for 120 minutes on the queue spot, 2 wait there for 1 worker(s)",
+        f"1 message(s) under kiosk:v{PROTOCOL + 1}",
+        "exporter: tells 0 open jobs on the queue spot, and the ledger 2",
+        "Flower: answers 401",
+        "Prometheus: answers 404",
+        "KIOSK_VISIBILITY_TIMEOUT differs: 120.0 at sound@",
+    ):
+        assert sum(words in text for text in told) == 1, words
+    assert sum("does 1 job(s) at once, and the scaler counts with 4" in text for text in told) == 5
+    assert not any("geheim" in text for text in said)
+
+
+def test_nobody_answers(site: Site) -> None:
+    lost = {
+        "KIOSK_EXPORTER_URL": f"http://127.0.0.1:{free_port()}",
+        "KIOSK_PROMETHEUS_URL": "prometheus:9090",
+        "KIOSK_KEY_PREFIX": "nobody:",
+    }
+    code, said = site.doctor(**lost)
+    told = wrong(said)
+    assert code == 1
+    assert any(text.startswith("no worker answers; start one") for text in told)
+    assert any(text.startswith("exporter: does not answer at http://127.0.0.1:") for text in told)
+    assert any("is no http:// or https://" in text for text in told)
+
+
+@dataclass
+class Strict(FakeModels):
+    """A server that refuses larger batches in TensorFlow Serving's words."""
+
+    most: int = 8
+
+    def predict(self, signature: Any, batches: Any, **_: Any) -> Any:
+        for batch in batches:
+            size = len(next(iter(batch.values())))
+            if size > self.most:
+                assert signature.model == "M"
+                raise ModelMismatch(
+                    f"The model server refused the request: Task size {size} is larger than "
+                    f"maximum input batch size {self.most}"
+                )
+            yield {}
+
+
+def test_a_batch_that_the_model_server_refuses() -> None:
+    model: FakeModel = ours()
+    assert largest_batch(Strict({"M": model}), "M", None, tiles=8) == 8
+    assert largest_batch(Strict({"M": model}), "M", None, tiles=9) == 8
+    assert largest_batch(FakeModels({"M": model}), "M", None, tiles=64) == 64
