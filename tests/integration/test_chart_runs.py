@@ -21,8 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import redis
+import tifffile
 import yaml
 
 from tests.chart.checks import Object, containers, environment, pods
@@ -201,6 +203,23 @@ def test_a_worker_that_is_told_to_stop_does_so_softly_and_in_time(site: Site) ->
         assert worker.process.wait(grace_s) != -signal.SIGKILL, worker.log
         assert time.monotonic() - began >= SOFT_S
         assert f"Soft Shutdown, terminating in {SOFT_S}.0 seconds" in worker.log, worker.log
+
+
+def test_a_job_goes_through_a_worker_of_the_chart(site: Site, rng: np.random.Generator) -> None:
+    image = site.folder / "spots.tif"
+    tifffile.imwrite(image, rng.normal(100, 5, (64, 64)).astype(np.float32))
+    with running(site, "worker-spot") as worker, site.client("admin") as admin:
+        worker.passes("readinessProbe")
+        client = worker.env | {"KIOSK_BROKER_URL": site.url("client")}
+        submit = [sys.executable, "-m", "kiosk_tasks", "submit", "spot", str(image)]
+        done = subprocess.run(submit, env=client, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        record = f"kiosk:job:{done.stdout.strip()}"
+        ended = ("done", "failed", "cancelled")
+        wait_for(lambda: admin.hget(record, "status") in ended, limit_s=START_LIMIT_S)
+        assert admin.hgetall(record)["status"] == "done", admin.hgetall(record)
+    assert list((site.folder / "bucket" / "output").rglob("*.zip"))
+    assert _refused(site) == []
 
 
 def test_nobody_without_a_password_gets_anywhere(site: Site) -> None:
