@@ -91,6 +91,7 @@ def _uv_install(lib: Path, *what: str) -> None:
     uv = shutil.which("uv") or str(Path(sys.executable).with_name("uv"))
     command = [uv, "pip", "install", "--quiet", "--no-config", "--no-deps"]
     subprocess.run([*command, "--python", sys.executable, "--target", str(lib), *what], check=True)
+    (lib / ".lock").unlink(missing_ok=True)  # uv's, which anyone may write to
 
 
 def _copy(source: Path, target: Path) -> None:
