@@ -60,7 +60,8 @@ def test_a_form_is_the_same_in_whatever_pieces(content: bytes, cuts: list[int]) 
     before, after = part("mpp", b"0.5"), part("axes", b"YX")
     body = before + part("file", content, file_name="a b.tif") + after + END
     form, storage = receive(body, cuts=cuts)
-    assert form == Form({"mpp": "0.5", "axes": "YX"}, "uploads/1/a_b.tif", "a b.tif")
+    fields = {"mpp": "0.5", "axes": "YX"}
+    assert form == Form(fields, "uploads/1/a_b.tif", "a b.tif", size=len(content))
     assert storage.objects == {"uploads/1/a_b.tif": content}
 
 
