@@ -121,6 +121,10 @@ env:
   {{- if .sentinel.master }}
   - name: KIOSK_SENTINEL_MASTER
     value: {{ .sentinel.master | quote }}
+  {{- if .tls.caSecret }}
+  - name: KIOSK_SENTINEL_TLS
+    value: "true"
+  {{- end }}
   {{- if .sentinel.passwordKey }}
   - name: KIOSK_SENTINEL_PASSWORD_FILE
     value: /run/secrets/kiosk/sentinel-password
