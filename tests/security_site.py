@@ -154,13 +154,18 @@ def site_env(folder: Path, broker_url: str, **more: str) -> dict[str, str]:
 
 @contextmanager
 def worker(
-    folder: Path, env: Mapping[str, str], *, level: str = "INFO", ready: bool = True
+    folder: Path,
+    env: Mapping[str, str],
+    *,
+    level: str = "INFO",
+    ready: bool = True,
+    pool: str = "prefork",
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A worker with one child, logging to worker.log; ready when this yields, if asked for."""
     ready_file, log = folder / "worker.ready", folder / "worker.log"
     command = [sys.executable, "-m", "celery", "-A", "kiosk_tasks", "worker", "-c", "1"]
     full = {**env, "KIOSK_READY_FILE": str(ready_file)}
-    options = ["-Q", "predict", "-l", level]
+    options = ["-Q", "predict", "-l", level, "-P", pool]
     with child([*command, *options], log=log, env=full, cwd=folder) as process:
         if ready:
             wait_for(

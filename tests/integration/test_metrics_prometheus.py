@@ -136,7 +136,9 @@ def drained(site: Site) -> Iterator[Drained]:
             tail = end_with_long_ones(jobs, watch, flower, ours)
             wait_for(lambda: recorded(server) == JOBS + LONG, limit_s=LIMIT_S, what="last scrape")
             before = wait_for(
-                lambda: (done := flower.done()) >= JOBS + LONG and done, what="Flower saw all"
+                lambda: (done := flower.done()) >= JOBS + LONG and done,
+                limit_s=LIMIT_S,
+                what="Flower saw all",
             )
             flower.stop()
             flower.start()
