@@ -106,10 +106,14 @@ def web_ready(web: WebPlan) -> Probe:
 def web_values(web: WebPlan, environ: Mapping[str, str]) -> dict[str, str]:
     """Return what the parts and `stack.env` are told of the service.
 
-    Workers sign links with it. What the environment says goes first; a service that others on the
-    network reach has no public name unless it is told one.
+    Workers sign links with it. What the environment says goes first, and a file that it names; a
+    service that others on the network reach has no public name unless it is told one.
     """
     url = web_url(web.address, web.port.port)
-    values = {"KIOSK_URL": url, "KIOSK_LINK_SECRET": environ.get("KIOSK_LINK_SECRET") or web.secret}
+    values = {"KIOSK_URL": url}
+    if secret := environ.get("KIOSK_LINK_SECRET"):
+        values["KIOSK_LINK_SECRET"] = secret
+    elif not environ.get("KIOSK_LINK_SECRET_FILE"):
+        values["KIOSK_LINK_SECRET"] = web.secret
     public = environ.get("KIOSK_PUBLIC_URL") or (url if is_loopback(web.address) else "")
     return values | ({"KIOSK_PUBLIC_URL": public} if public else {})

@@ -61,6 +61,8 @@ def test_links_are_made_for_where_browsers_find_it() -> None:
         assert everywhere == {"KIOSK_URL": url, "KIOSK_LINK_SECRET": "s"}
         told = {"KIOSK_PUBLIC_URL": "https://k.org", "KIOSK_LINK_SECRET": "mine"}
         assert web_values(WebPlan(port, "::", "s"), told) == {"KIOSK_URL": url, **told}
+        in_a_file = {"KIOSK_LINK_SECRET_FILE": "/run/secrets/link"}  # every part reads it itself
+        assert web_values(WebPlan(port, "::", "s"), in_a_file) == {"KIOSK_URL": url}
 
 
 def test_links_outlive_a_restart(tmp_path: Path) -> None:
