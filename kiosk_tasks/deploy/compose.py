@@ -32,8 +32,8 @@ def composed_workers(text: str, *, where: str) -> frozenset[str]:
 
     where: the file's name. Raises InvalidParameter if there is no such part.
     """
-    read: dict[str, dict[str, Any]] = yaml.safe_load(made_part(text, where=where)) or {}
-    return frozenset(read["services"] if "services" in read else read)
+    read: dict[str, Any] = yaml.safe_load(made_part(text, where=where)) or {}
+    return frozenset(read.get("services", read))
 
 
 def _service(queue: DeployedQueue) -> str:

@@ -50,6 +50,12 @@ def _files(folder: Path, broker: str) -> list[tuple[Path, Callable[[], str]]]:
         user, password = (_read(folder / f"bucket-{part}") for part in ("user", "password"))
         return f"[default]\naws_access_key_id = {user}\naws_secret_access_key = {password}"
 
+    def by_address() -> str:
+        # redis_exporter looks for the address as it was given; later releases add the user
+        password = _broker_password(folder, "exporter")
+        users = ("", f"{user_name('exporter')}@")
+        return json.dumps({f"redis://{user}{broker}": password for user in users})
+
     made: dict[str, Callable[[], str]] = {
         **{f"{component}-broker-url": url(component) for component in COMPONENTS},
         "metrics-token": _password,
@@ -60,9 +66,7 @@ def _files(folder: Path, broker: str) -> list[tuple[Path, Callable[[], str]]]:
         "bucket-password": _password,
         "bucket-credentials": credentials,
         "grafana-password": _password,
-        "redis-exporter-passwords": lambda: json.dumps(
-            {f"redis://{user_name('exporter')}@{broker}": _broker_password(folder, "exporter")}
-        ),
+        "redis-exporter-passwords": by_address,
     }
     return [(folder / name, make) for name, make in made.items()]
 
