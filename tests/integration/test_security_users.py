@@ -131,6 +131,7 @@ def test_reaper_sends_a_lost_job_again_and_nothing_was_forbidden(guarded: Guarde
     assert guarded.denials() == []
     with guarded.login("exporter") as exporter:
         assert exporter.llen("kiosk:v1:predict:6") == 1
+        assert exporter.hget("kiosk:tallies", '["reaped", "message_gone"]') == "1"
     with guarded.login("admin") as admin:
         admin.delete("kiosk:v1:predict:6")
 
