@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 import redis
+from kombu.exceptions import OperationalError
 
 from kiosk_tasks import service
 from kiosk_tasks.cli.finding import Finding
@@ -126,7 +127,16 @@ def _persistence(client: redis.Redis) -> list[Finding]:
 
 
 def _workers(settings: Settings) -> list[Finding]:
-    consumed = service.consumers()
+    try:
+        consumed = service.consumers()
+    except OperationalError as exc:
+        return [
+            Finding(
+                False,
+                f"workers cannot be asked through the broker: {exc}. Is its user file made for "
+                "this database and KIOSK_KEY_PREFIX? See docs/security.md, users.",
+            )
+        ]
     return [
         Finding(True, f"queue {queue} is consumed by {consumed[queue]} worker(s)")
         if queue in consumed

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import redis
 
+from kiosk_tasks.broker_users import COMPONENTS
 from kiosk_tasks.cli.cluster.models import largest_batch
 from kiosk_tasks.errors import ModelMismatch
 from kiosk_tasks.settings import PROTOCOL
@@ -22,9 +23,10 @@ from tests.conftest import wait_for
 from tests.fake_models import FakeModel, FakeModels, ours
 from tests.processes import child
 from tests.prometheus import prometheus
-from tests.security_site import ask, free_port, kiosk, site_env
+from tests.security_site import ask, free_port, kiosk, server, site_env
 
 LOGIN = "lab:word-12345"
+WORDS = {f"KIOSK_{name.upper()}_PASSWORD": f"pw-{name}-1234" for name in COMPONENTS}
 SKEWED = Path(__file__).parents[1] / "faults" / "startup" / "skewed_clock"
 ALL_QUEUES = "mesmer,polaris,predict,spot,track"
 BESIDE = (
@@ -222,6 +224,29 @@ def test_nobody_answers(site: Site) -> None:
     assert any(text.startswith("no worker answers; start one") for text in told)
     assert any(text.startswith("exporter: does not answer at http://127.0.0.1:") for text in told)
     assert any("is no http:// or https://" in text for text in told)
+
+
+def test_users_of_the_broker_see_what_they_may(site: Site, tmp_path: Path) -> None:
+    """With the rights of whoever submits jobs all is compared; an admin sees the broker, too."""
+    made = kiosk({**site.env, **WORDS}, "acl", folder=tmp_path)
+    users = tmp_path / "users.acl"
+    users.write_text(made.stdout)
+    with server(tmp_path, f'aclfile "{users}"') as port:
+        urls = {
+            name: f"redis://kiosk-{name}:pw-{name}-1234@127.0.0.1:{port}/12"
+            for name in ("client", "admin")
+        }
+        with redis.Redis.from_url(urls["admin"]) as admin:
+            admin.rpush(f"kiosk:v{PROTOCOL + 1}:predict", "message")
+        for component, url in urls.items():
+            _, said = site.doctor(KIOSK_BROKER_URL=url)
+            assert not any("no more could be looked at" in text for text in said), said
+            assert "scaling settings fit queues and jobs" in said
+            left = any(text.startswith("1 message(s) under kiosk:v") for text in wrong(said))
+            assert left == (component == "admin")
+        code, said = site.doctor(KIOSK_BROKER_URL=urls["client"].replace("/12", "/0"))
+    assert code == 1
+    assert any("Is its user file made for this database" in text for text in wrong(said))
 
 
 @dataclass

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
+from kombu.exceptions import OperationalError
+
 from kiosk_tasks.cli.cluster.broker import examine_broker
 from kiosk_tasks.cli.cluster.models import examine_models
 from kiosk_tasks.cli.cluster.watching import examine_watching
@@ -33,5 +35,5 @@ def examine_cluster(settings: Settings) -> list[Finding]:
                     *examine_models(settings),
                     *examine_watching(settings),
                 ]
-        except KioskError as exc:
+        except (KioskError, OperationalError) as exc:
             return [Finding(False, f"no more could be looked at: {exc}")]

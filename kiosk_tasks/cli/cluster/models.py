@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from kiosk_tasks.cli.finding import Finding, wrong_or
-from kiosk_tasks.errors import KioskError, ModelMismatch
+from kiosk_tasks.errors import KioskError, ModelMismatch, ModelServerUnavailable
 from kiosk_tasks.jobs import job_types
 from kiosk_tasks.ports import ModelServer, Signature
 from kiosk_tasks.settings import Settings
@@ -30,6 +30,8 @@ def examine_models(settings: Settings) -> list[Finding]:
     for name, version in sorted(wanted, key=str):
         try:
             most = largest_batch(adapters().models, name, version, tiles=settings.max_batch)
+        except ModelServerUnavailable:
+            break  # each question would wait anew
         except KioskError:  # `examine` says which is not served
             continue
         tried += 1

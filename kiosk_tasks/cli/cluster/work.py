@@ -21,6 +21,7 @@ _LONG_S = 3600.0
 """A wait that people notice."""
 _SCALER_S = 300.0
 """By then a scaler should have started a worker, also on a machine that had to be started."""
+_MOST = 1000
 _JOBS = 3
 """Ended jobs of a kind from which on their mean time says something."""
 
@@ -75,11 +76,13 @@ def _lost(settings: Settings) -> Iterator[str]:
     ledger, patience_s = adapters().ledger.scripts, 30 + 2 * settings.reap_every_s
     with mapped_broker_errors():
         now_s = float(ledger.client.time()[0])
-        count = ledger.client.zcount(ledger.key("leases"), "-inf", now_s - patience_s)
-    if count:
+        silent: Any = ledger.client.zrangebyscore(
+            ledger.key("leases"), "-inf", now_s - patience_s, start=0, num=_MOST
+        )
+    if silent:
         yield (
-            f"{count} job(s) have run without a sign of life for longer than their lease, and "
-            "nobody has sent them again; see whether `kiosk reap --every 15` runs, and its log."
+            f"{len(silent)} job(s) have run without a sign of life for longer than their lease, "
+            "and nobody has sent them again; see whether `kiosk reap --every 15` runs, and its log."
         )
 
 
