@@ -1,8 +1,9 @@
 """Run all tests: `python -m tests`, in groups, three of which run beside each other.
 
-The fault suite mostly waits, and what starts whole stacks waits for its parts. Coverage measures the
-groups that look at the code part by part: it makes everything a third slower. The first group is shown as it runs; what the others say is shown when that one is
-through, and the exit status is the worst of all.
+The fault suite mostly waits, and what starts whole stacks waits for its parts. Coverage measures
+the groups that test the code part by part: it makes everything a third slower. The first group is
+shown as it runs; what the others say is shown when that one is through, and the exit status is the
+worst of all.
 """
 
 from __future__ import annotations
