@@ -29,6 +29,7 @@ import numpy as np
 import pytest
 import redis
 
+import celeryconfig
 from kiosk_tasks.bridge.events import queue_names
 from kiosk_tasks.broker_users import BrokerKeys
 from kiosk_tasks.client import Client
@@ -42,6 +43,7 @@ from tests.kiosk_up import Kiosk
 from tests.processes import child
 from tests.s3_server import s3_server
 from tests.security_site import free_port
+from tests.tools import tool
 
 _LIMIT_S = 120
 _PROGRAMS = {
@@ -174,7 +176,7 @@ def broker(server: Server) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def server(kiosk: Kiosk, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """All services of the profiles none and legacy, each waited for as `depends_on` says."""
+    """All services of ours, each waited for as `depends_on` says."""
     folder = tmp_path_factory.mktemp("compose")
     ports = {name: free_port() for name in ("broker", "web", "exporter", "flower")}
     keys = BrokerKeys(records="kiosk:", messages="kiosk:v1:", old_queues=queue_names())
@@ -182,7 +184,7 @@ def server(kiosk: Kiosk, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     with ExitStack() as running:
         endpoint = running.enter_context(s3_server(folder / "bucket.log"))
         env = {"KIOSK_BUCKET": f"s3://kiosk?endpoint={endpoint}", "WORKER_PROCESSES": "1"}
-        read = resolved(profiles=("legacy",), env=env)
+        read = resolved(env=env)
         made = Server(folder, read, kiosk.values["KIOSK_MODEL_SERVER"], ports, running)
         running.enter_context(broker(made))
         for _ in range(2):  # it is run at each start of all
@@ -222,6 +224,32 @@ def test_a_job_goes_through(server: Server) -> None:
     assert told["queues"]["predict"]["waiting"] == told["queues"]["predict"]["in_flight"] == 0
     counted = ask(f"http://127.0.0.1:{server.ports['exporter']}/metrics")
     assert 'kiosk_jobs_ended_total{job_type="predict",status="done"} 1' in counted
+
+
+def test_redis_exporter_logs_in_and_runs_the_script(server: Server, tmp_path: Path) -> None:
+    service = server.read["services"]["redis-exporter"]
+    (config,) = service["configs"]
+    here = {
+        "broker:6379": f"127.0.0.1:{server.ports['broker']}",
+        "/run/secrets": str(server.folder / "secrets"),
+        config["target"]: server.read["configs"][config["source"]]["file"],
+    }
+    words = service["command"]
+    for there, other in here.items():
+        words = [word.replace(there, other) for word in words]
+    port, log = free_port(), tmp_path / "log"
+    program = str(tool("prometheus-redis-exporter"))
+    with child([program, *words, f"--web.listen-address=127.0.0.1:{port}"], log=log):
+
+        def told() -> str:
+            try:
+                return ask(f"http://127.0.0.1:{port}/metrics")
+            except httpx.ConnectError:
+                return ""
+
+        text = wait_for(told, what=f"redis_exporter, see {log}")
+    assert "redis_up 1" in text, log.read_text()
+    assert 'redis_script_values{key="submitted"}' in text
 
 
 def test_nothing_goes_without_the_secrets(server: Server) -> None:
@@ -297,6 +325,7 @@ def test_worker_stops_in_its_grace(server: Server) -> None:
     assert service["environment"]["REMAP_SIGTERM"] == "SIGQUIT"
     grace_s = 60.0
     assert service["stop_grace_period"] == "1m0s"
+    assert grace_s > celeryconfig.worker_soft_shutdown_timeout
     process.send_signal(signal.SIGTERM)
     process.wait(grace_s)
     wait_for(lambda: not server_claims(server), what="no job is held")
