@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -134,7 +135,7 @@ class Running:
 def running(site: Site, part: str) -> Iterator[Running]:
     """Run the only container of one of the chart's pods."""
     (container,) = containers(pods(site.objects)[f"lab-{part}"])
-    folder = site.folder / part
+    folder = site.folder / f"{part}-{uuid4().hex[:6]}"  # a new pod finds its volumes empty
     secrets = folder / "run" / "secrets" / "kiosk"
     for made in (secrets, folder / "run" / "kiosk", folder / "tmp", site.folder / "bucket"):
         made.mkdir(parents=True, exist_ok=True)
