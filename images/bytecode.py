@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-QUEUE = (
+BY_NAME = (
     "celery.__main__",
     "celery.apps.worker",
     "celery.backends.redis",
@@ -38,8 +38,9 @@ QUEUE = (
     "celery.worker.worker",
     "celeryconfig",
     "kombu.transport.redis",
+    "tensorflow",
 )
-"""What Celery imports by name."""
+"""What is imported by name: Celery's parts, and TensorFlow by the model server."""
 UNCHECKED = 0b01
 """Flag of bytecode that is taken as it is: nothing in an image changes, not even by a copy."""
 
@@ -51,8 +52,8 @@ def main(lib: Path) -> None:
     with tempfile.TemporaryDirectory() as home, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         os.environ["KIOSK_HOME"] = home
-        queue = [(name, "") for name in QUEUE]
-        for name, attribute in sorted({*_ours(lib), *_theirs(lib), *queue}):
+        by_name = [(name, "") for name in BY_NAME]
+        for name, attribute in sorted({*_ours(lib), *_theirs(lib), *by_name}):
             _import(name, attribute)
     for bytecode in lib.rglob("*.pyc"):
         _take_as_it_is(bytecode)

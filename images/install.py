@@ -24,7 +24,7 @@ from images.materials import write_materials
 from images.messages import copy_messages
 from images.plan import IMAGES, ROOT, Image
 
-__all__ = ["install_libraries", "install_package", "main"]
+__all__ = ["install_libraries", "install_package", "main", "uv_install"]
 
 SOURCES = ("pyproject.toml", "README.md", "LICENSE", "celeryconfig.py", "kiosk_tasks")
 PROTOS = ROOT / "kiosk_tasks" / "serving" / "protos.py"
@@ -65,7 +65,7 @@ def install_package(image: Image, folder: Path) -> None:
     with tempfile.TemporaryDirectory() as copy:  # setuptools writes beside what it builds
         for name in SOURCES:
             _copy(ROOT / name, Path(copy) / name)
-            _uv_install(lib, "--no-build-isolation", copy)
+            uv_install(lib, "--no-build-isolation", copy)
     leave_out(lib, image.unused)
     for name, module, function in image.programs:
         program = folder / "bin" / name
@@ -83,10 +83,10 @@ def install_package(image: Image, folder: Path) -> None:
 def _pinned(requirements: Path, lib: Path) -> None:
     """Install what is pinned, by its hashes, and only wheels: nothing is compiled."""
     only = ("--require-hashes", "--only-binary", ":all:")
-    _uv_install(lib, *only, "--requirement", str(requirements))
+    uv_install(lib, *only, "--requirement", str(requirements))
 
 
-def _uv_install(lib: Path, *what: str) -> None:
+def uv_install(lib: Path, *what: str) -> None:
     """Install into a folder of packages, without asking what else a package would like."""
     uv = shutil.which("uv") or str(Path(sys.executable).with_name("uv"))
     command = [uv, "pip", "install", "--quiet", "--no-config", "--no-deps"]

@@ -7,6 +7,7 @@ its first job.
 from __future__ import annotations
 
 import os
+import socket
 import statistics
 import subprocess
 import sys
@@ -62,6 +63,8 @@ def report(trees: Sequence[Tree]) -> int:
         print(f"{tree.image:12} {size_mb:8.1f} MB")
         if tree.image == "worker":
             missed = _report_worker(tree) or size_mb > GOALS.tree_mb
+        if tree.image == "modelserver":
+            _report_model_server(tree)
     return int(missed)
 
 
@@ -79,6 +82,25 @@ def _report_worker(tree: Tree) -> bool:
     print(f"  start to the end of the first job {job_s:6.2f} s")
     largest = max(child.rss_mb for child in children)
     return ready_s > GOALS.ready_s or parent.rss_mb > GOALS.parent_mb or largest > GOALS.child_mb
+
+
+def _report_model_server(tree: Tree) -> None:
+    """Start the model server, until Docker would call it healthy."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    with tempfile.TemporaryDirectory() as folder:
+        home, start = Path(folder), time.perf_counter()
+        check = [word.replace("8500", port) for word in tree.health_check(home)]
+        argv = [word.replace("8500", port) for word in tree.command(home)]
+        env = tree.environment(home)
+        with subprocess.Popen(argv, env=env, stderr=(home / "log").open("wb")) as process:
+            while subprocess.run(check, env=env, capture_output=True, check=False).returncode:
+                _still_there(process, home)
+            seconds, memory = time.perf_counter() - start, memory_of(process.pid)
+            process.terminate()
+    print(f"  start to healthy {seconds:6.2f} s")
+    print(f"  its process     {memory}")
 
 
 @contextmanager

@@ -44,8 +44,12 @@ IMAGES = {
             "modelserver",
             messages_only=False,
             programs=(),
-            # headers to build operators with, and clang's library, which no code here imports
-            unused=("tensorflow/include", "clang"),
+            # headers to build operators with, what reads them, and packers of packages
+            unused=(
+                *("tensorflow/include", "clang", "libclang-*"),
+                *("setuptools", "setuptools-*", "pkg_resources", "_distutils_hack", "*.pth"),
+                *("wheel", "wheel-*"),
+            ),
         ),
     )
 }

@@ -23,6 +23,7 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
+from images.install import uv_install
 from images.licences import packages
 from images.measure import GOALS, Memory, processes_of
 from images.plan import ROOT
@@ -36,7 +37,7 @@ SAMPLE = ROOT / "samples" / "nuclei_512.tif"
 NO_RIGHTS = ["--no-new-privs", "--bounding-set=-all", "--inh-caps=-all"]
 START_LIMIT_S = 120.0  # on a machine with ten times the work it can do
 NOT_INSIDE = re.compile(
-    r"/(pip|uv|setuptools|wheel|ensurepip|pytest|_pytest|hypothesis|tests?|keras)/"
+    r"/(pip|uv|setuptools|wheel|ensurepip|pytest|_pytest|hypothesis|tests|keras)/"
     r"|/(g?cc|g\+\+|clang|ld|make|pip[0-9.]*|uv)$|libtensorflow|/tensorflow/python/|\.pyx$"
 )
 CODECS = """
@@ -241,6 +242,16 @@ def test_what_the_worker_needs_of_its_libraries_is_there(
         url = bucket_url(endpoint, monkeypatch)
         amazon = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
         python(worker_tree, tmp_path, BUCKETS, url, **amazon)
+
+
+def test_a_package_of_ones_own_adds_its_job_type(worker_tree: Tree, tmp_path: Path) -> None:
+    made = [sys.executable, "-m", "kiosk_tasks", "new-job", "clumps", "--folder", str(tmp_path)]
+    subprocess.run(made, check=True, capture_output=True)
+    mine = tmp_path / "mine"  # what the Dockerfile of docs/images.md copies into the image
+    uv_install(mine, "--no-build-isolation", str(tmp_path / "clumps"))
+    path = f"{worker_tree.folder / 'lib'}:{mine}"
+    told = "from kiosk_tasks.jobs import job_types; assert 'clumps' in job_types()"
+    python(worker_tree, tmp_path, told, PYTHONPATH=path)
 
 
 @pytest.mark.parametrize("image", ["worker", "web"])

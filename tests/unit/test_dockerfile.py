@@ -136,6 +136,21 @@ def test_hadolint_has_nothing_to_say(tmp_path: Path) -> None:
     assert subprocess.run([hadolint, bad], capture_output=True, check=False).returncode == 1
 
 
+def test_the_dockerfile_for_packages_of_ones_own_is_sound(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "images.md").read_text()
+    (shown,) = re.findall(r"```dockerfile\n(.*?)```", page, re.DOTALL)
+    file = tmp_path / "Dockerfile"
+    file.write_text(shown)
+    hadolint = Path(sys.executable).with_name("hadolint")
+    if hadolint.exists():
+        assert subprocess.run([hadolint, file], check=False).returncode == 0
+    base = re.search(r"python:[0-9a-z.-]+", FILE.read_text())
+    assert base
+    assert f"FROM {base[0]} AS build" in shown
+    assert "/opt/kiosk/lib" in shown
+    assert "PYTHONPATH=/opt/kiosk/lib" in FILE.read_text()
+
+
 def test_without_docker_other_programs_are_refused(tmp_path: Path) -> None:
     bad = tmp_path / "Dockerfile"
     bad.write_text('FROM x AS worker-files\nRUN ["apt-get", "install", "gcc"]\n')
