@@ -217,11 +217,14 @@ def test_nobody_answers(site: Site) -> None:
         "KIOSK_EXPORTER_URL": f"http://127.0.0.1:{free_port()}",
         "KIOSK_PROMETHEUS_URL": "prometheus:9090",
         "KIOSK_KEY_PREFIX": "nobody:",
+        "FAULT_CLOCK_SKEW": "-600",
+        "PYTHONPATH": f"{SKEWED}{os.pathsep}{site.env['PYTHONPATH']}",
     }
     code, said = site.doctor(**lost)
     told = wrong(said)
     assert code == 1
     assert any(text.startswith("no worker answers; start one") for text in told)
+    assert "this machine's clock is 600 s behind the broker's; set both by NTP." in told
     assert any(text.startswith("exporter: does not answer at http://127.0.0.1:") for text in told)
     assert any("is no http:// or https://" in text for text in told)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from kiosk_tasks.cli.cluster.broker import examine_broker
 from kiosk_tasks.errors import BrokerUnavailable
 from kiosk_tasks.redis_clients import BrokerRefuses, mapped_broker_errors, redis_client
 from kiosk_tasks.settings import InvalidSetting, Settings
@@ -23,6 +24,7 @@ QUICK = {"KIOSK_LEASE": "4", "KIOSK_REAP_EVERY": "1", "KIOSK_VISIBILITY_TIMEOUT"
 SUBMIT = """
 import sys, time
 from kiosk_tasks import service
+from kiosk_tasks.cli.cluster.broker import examine_broker
 from kiosk_tasks.errors import BrokerUnavailable
 end = time.monotonic() + 40
 for _ in range(int(sys.argv[1])):
@@ -94,8 +96,10 @@ def test_jobs_before_and_after_a_failover_are_done(tmp_path: Path) -> None:
             assert process.poll() is None
             result = python(env, "-c", RESULT, folder=tmp_path)
             assert "'output_file_name': 'report'" in result.stdout, result.stderr
-            seen = kiosk(env, "doctor", folder=tmp_path).stdout
+            quick = {**env, "KIOSK_MODEL_WAIT": "0.2"}
+            seen = kiosk(quick, "doctor", "--cluster", folder=tmp_path).stdout
             assert "queue predict is consumed by 1 worker(s)" in seen
+            assert "the broker has no replica: nothing can take its place" in seen
         for secret in (site.password, site.own_password):
             assert secret not in seen + (tmp_path / "worker.log").read_text()
 
@@ -116,6 +120,24 @@ def test_the_ledger_alone_may_be_behind_sentinels(
     url = settings.records_url
     with redis_client(url, **settings.way_to(url)) as records:
         assert records.role()[0] == "master"
+
+
+def test_doctor_looks_at_replicas_memory_and_user(
+    site: Sentinels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_of(site, monkeypatch)
+    url = settings.broker_url
+    with redis_client(url, **settings.way_to(url)) as primary:
+        well = [finding.text for finding in examine_broker(settings, primary) if finding.ok]
+        assert "1 replica(s) can take the broker's place" in well
+        assert len(well) == 2
+        primary.config_set("maxmemory", int(primary.info("memory")["used_memory"] * 1.1))
+        elsewhere = settings_of(site, monkeypatch, KIOSK_BROKER_URL="redis://broker/0")
+        told = [finding.text for finding in examine_broker(elsewhere, primary) if not finding.ok]
+        primary.config_set("maxmemory", 0)
+    assert len(told) == 2
+    assert "% of its memory; when it is full no job is taken" in told[0]
+    assert "the broker's user `default` is used" in told[1]
 
 
 def test_one_dead_sentinel_is_passed_over(site: Sentinels, monkeypatch: pytest.MonkeyPatch) -> None:
