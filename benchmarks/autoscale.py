@@ -1,7 +1,8 @@
 """Compare rules of scaling over simulated days: `python -m benchmarks.autoscale`.
 
 It is a model, see `benchmarks/autoscaling`; docs/scaling.md says what it leaves out. Prints
-Markdown. `--grid` tries many settings of each rule, `--sensitivity` what could be otherwise,
+Markdown. `--targets` shows what the target does, `--grid` many settings of each rule,
+`--sensitivity` what could be otherwise,
 `--plots FOLDER` writes pictures of two days, `--seeds N` takes the mean of N days of each kind.
 """
 
@@ -17,7 +18,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from benchmarks.autoscaling.cluster import Cluster, Conditions
+from benchmarks.autoscaling.cluster import Cluster
+from benchmarks.autoscaling.conditions import Conditions
 from benchmarks.autoscaling.measure import Figures, Rule, measure
 from benchmarks.autoscaling.plot import draw
 from benchmarks.autoscaling.policies import MOST, cpu, list_length, ours, ratio
@@ -27,6 +29,7 @@ from kiosk_tasks.scaling import Policy
 
 OURS = "ours"
 FIRST_SEED = 6
+TARGETS_S = (2.0, 5.0, 10.0, 30.0, 60.0)
 RULES = (
     Rule("list length", list_length),
     Rule("old ratio", ratio),
@@ -39,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Simulate and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.autoscale", description=__doc__)
     parser.add_argument("--seeds", type=int, default=1, help="days of each kind")
+    parser.add_argument("--targets", action="store_true", help="ours, by its target")
     parser.add_argument("--grid", action="store_true", help="many settings of each rule")
     parser.add_argument("--sensitivity", action="store_true", help="what could be otherwise")
     parser.add_argument("--plots", type=Path, help="write pictures into this folder")
@@ -48,6 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     days = wish.days or [trace.name for trace in all_traces(FIRST_SEED)]
     if wish.plots:
         _plots(wish.plots)
+    elif wish.targets:
+        _targets(days, seeds)
     elif wish.grid:
         _grid(days, seeds)
     elif wish.sensitivity:
@@ -84,6 +90,17 @@ def _about(days: Sequence[str]) -> None:
     print(table(["day", "what", "jobs", "hours of work"], rows, left=2))
 
 
+def _targets(days: Sequence[str], seeds: Sequence[int]) -> None:
+    rules = [RULES[0], *(_ours(target_s, 120.0) for target_s in TARGETS_S)]
+    conditions = Conditions(gpu_stays=True)
+    found = [[measure(day, rule, conditions, seeds) for rule in rules] for day in days]
+    cells = [[f"{f.p95_s:.1f} s, {f.worker_h:.1f} h" for f in row] for row in found]
+    sums = [f"{sum(f.worker_h for f in column):.0f} h" for column in zip(*found, strict=True)]
+    rows = [[day, *row] for day, row in zip(days, cells, strict=True)]
+    print("## Ours, by its target: p95 of waits, worker-hours\n")
+    print(table(["day", *(r.settings or r.name for r in rules)], [*rows, ["all", *sums]]))
+
+
 def _grid(days: Sequence[str], seeds: Sequence[int]) -> None:
     conditions = Conditions(gpu_stays=True)
     tried = list(_settings())
@@ -106,7 +123,7 @@ def _settings() -> list[Rule]:
             rules.append(_ratio(factor, window_s))
         for target in (0.2, 0.4, 0.8):
             rules.append(_cpu(target, window_s))
-        for drain_s in (2.0, 5.0, 10.0, 30.0, 60.0):
+        for drain_s in TARGETS_S:
             rules.append(_ours(drain_s, window_s))
     return sorted(rules, key=lambda rule: [r.name for r in RULES].index(rule.name))
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from benchmarks.autoscaling.cluster import Cluster, Conditions, Outcome, Scaler
+from benchmarks.autoscaling.cluster import Cluster, Outcome
+from benchmarks.autoscaling.conditions import Conditions, Scaler
 from benchmarks.autoscaling.jobs import Trace
 from benchmarks.autoscaling.traces import all_traces
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from benchmarks.autoscaling.cluster import MODELS, Scaler, View
+from benchmarks.autoscaling.conditions import MODELS, Scaler, View
 from benchmarks.autoscaling.hpa import (
     Behaviour,
     Hpa,

@@ -10,7 +10,8 @@ from itertools import pairwise
 import pytest
 
 from benchmarks import autoscale
-from benchmarks.autoscaling.cluster import MODELS, Cluster, Conditions, Outcome, Scaler, View
+from benchmarks.autoscaling.cluster import Cluster, Outcome
+from benchmarks.autoscaling.conditions import MODELS, Conditions, Scaler, View
 from benchmarks.autoscaling.jobs import Spec, Trace
 from benchmarks.autoscaling.measure import Figures
 from benchmarks.autoscaling.policies import cpu, list_length, ours, ratio
