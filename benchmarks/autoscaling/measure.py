@@ -42,10 +42,6 @@ class Figures:
     turns: float
     unfinished: int
 
-    def beats(self, other: Figures) -> bool:
-        """Return whether p95 of the waits and the worker-hours are both smaller."""
-        return self.p95_s < other.p95_s and self.worker_h < other.worker_h
-
     def no_worse(self, other: Figures) -> bool:
         """Return whether neither is larger, and one is smaller."""
         return (

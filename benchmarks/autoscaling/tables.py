@@ -25,18 +25,19 @@ def by_trace(days: Days, ours: str) -> str:
         mine = found[ours]
         verdicts = [_verdict(mine, found[rule]) for rule in rules if rule != ours]
         cells = [f"{found[r].p95_s:.1f} s, {found[r].worker_h:.1f} h" for r in rules]
-        rows.append([name, *cells, ", ".join(verdicts)])
-    return table(["day", *rules, "ours against them, in this order"], rows)
+        rows.append([name, *cells, " · ".join(verdicts)])
+    return table(["day", *rules, "ours is better in, against each"], rows)
 
 
 def _verdict(mine: Figures, other: Figures) -> str:
-    if mine.beats(other):
-        return "both"
-    if round(mine.p95_s, 1) == round(other.p95_s, 1) and mine.worker_h < other.worker_h:
-        return "hours, same wait"
-    if mine.worker_h < other.worker_h:
-        return "hours"
-    return "wait" if mine.p95_s < other.p95_s else "neither"
+    """Say in what ours is better, as far as the table shows it."""
+    wait = round(other.p95_s, 1) - round(mine.p95_s, 1)
+    hours = round(other.worker_h, 1) - round(mine.worker_h, 1)
+    if wait > 0:
+        return "both" if hours > 0 else "wait"
+    if hours > 0:
+        return "hours" if wait < 0 else "hours (same wait)"
+    return "neither"
 
 
 def details(days: Days) -> str:

@@ -154,7 +154,7 @@ def test_the_tables_say_whom_ours_beats() -> None:
         return Figures(1.0, p95_s, 9.0, worker_h, 0.0, 0.0, 0.0, 0)
 
     days = {"a": {"x": day(5, 5), "y": day(5, 1), "z": day(1, 5), "ours": day(2, 2)}}
-    assert "| both, wait, hours |" in by_trace(days, "ours")
+    assert "| both · wait · hours |" in by_trace(days, "ours")
     tried = {("x", "slow"): day(9, 1), ("x", "quick"): day(1, 3), ("y", "best"): day(2, 1)}
     text = fronts({"a": tried}, {"a": day(2, 2)})
     assert "1.0 s, 3.0 h at quick |" in text
