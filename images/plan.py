@@ -32,7 +32,7 @@ class Image:
 
 _CELERY = ("celery", "celery.__main__", "main")
 _KIOSK = ("kiosk", "kiosk_tasks.cli", "main")
-_WEIGHTS = ("kiosk_tasks/serving/models/*/*/variables",)  # the model server's; names are kept
+_WEIGHTS = ("kiosk_tasks/serving/models/*/*/variables",)  # names are told by the rest
 
 IMAGES = {
     image.name: image
