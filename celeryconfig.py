@@ -44,6 +44,7 @@ task_retry_on_worker_lost = True  # the ledger bounds it: reject_on_worker_lost 
 task_reject_on_worker_lost = False
 task_acks_on_failure = task_acks_on_timeout = True  # a failure is final; retries are explicit
 worker_consumer = "kiosk_tasks.run.consumer:Consumer"  # an unknown job type is another worker's
+worker_pool = "kiosk_tasks.run.pool:TaskPool"  # one that has ended takes no messages
 worker_prefetch_multiplier = 1
 worker_disable_prefetch = True
 worker_cancel_long_running_tasks_on_connection_loss = True
