@@ -1,8 +1,8 @@
 """Compare rules of scaling over simulated days: `python -m benchmarks.autoscale`.
 
 It is a model, see `benchmarks/autoscaling`; docs/scaling.md says what it leaves out. Prints
-Markdown. `--targets` shows what the target does, `--grid` many settings of each rule,
-`--sensitivity` what could be otherwise,
+Markdown. `--targets` shows what the target does, `--alike` ours and list length with the same
+damping, `--grid` many settings of each rule, `--sensitivity` what could be otherwise,
 `--plots FOLDER` writes pictures of two days, `--seeds N` takes the mean of N days of each kind.
 """
 
@@ -43,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.autoscale", description=__doc__)
     parser.add_argument("--seeds", type=int, default=1, help="days of each kind")
     parser.add_argument("--targets", action="store_true", help="ours, by its target")
+    parser.add_argument("--alike", action="store_true", help="ours and list length, damped alike")
     parser.add_argument("--grid", action="store_true", help="many settings of each rule")
     parser.add_argument("--sensitivity", action="store_true", help="what could be otherwise")
     parser.add_argument("--plots", type=Path, help="write pictures into this folder")
@@ -53,7 +54,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if wish.plots:
         _plots(wish.plots)
     elif wish.targets:
-        _targets(days, seeds)
+        _side_by_side(days, seeds, [RULES[0], *(_ours(target_s, 120.0) for target_s in TARGETS_S)])
+    elif wish.alike:
+        lengths, targets = (2, 5, 20), (5.0, 10.0, 30.0)
+        rules = [*(_list_length(n, 60.0) for n in lengths), *(_ours(t, 60.0) for t in targets)]
+        _side_by_side(days, seeds, rules)
     elif wish.grid:
         _grid(days, seeds)
     elif wish.sensitivity:
@@ -90,15 +95,19 @@ def _about(days: Sequence[str]) -> None:
     print(table(["day", "what", "jobs", "hours of work"], rows, left=2))
 
 
-def _targets(days: Sequence[str], seeds: Sequence[int]) -> None:
-    rules = [RULES[0], *(_ours(target_s, 120.0) for target_s in TARGETS_S)]
+def _side_by_side(days: Sequence[str], seeds: Sequence[int], rules: Sequence[Rule]) -> None:
     conditions = Conditions(gpu_stays=True)
     found = [[measure(day, rule, conditions, seeds) for rule in rules] for day in days]
-    cells = [[f"{f.p95_s:.1f} s, {f.worker_h:.1f} h" for f in row] for row in found]
-    sums = [f"{sum(f.worker_h for f in column):.0f} h" for column in zip(*found, strict=True)]
-    rows = [[day, *row] for day, row in zip(days, cells, strict=True)]
-    print("## Ours, by its target: p95 of waits, worker-hours\n")
-    print(table(["day", *(r.settings or r.name for r in rules)], [*rows, ["all", *sums]]))
+    rows = [
+        [day, *(f"{f.p95_s:.1f} s, {f.worker_h:.1f} h" for f in row)]
+        for day, row in zip(days, found, strict=True)
+    ]
+    columns = list(zip(*found, strict=True))
+    hours = [f"{sum(f.worker_h for f in column):.0f} h" for column in columns]
+    reruns = [f"{sum(f.reruns for f in column):.1f}" for column in columns]
+    print("## Side by side: p95 of waits, worker-hours; rule, its setting, its window\n")
+    head = ["day", *(f"{rule.name} {rule.settings}".strip() for rule in rules)]
+    print(table(head, [*rows, ["all days", *hours], ["re-runs", *reruns]]))
 
 
 def _grid(days: Sequence[str], seeds: Sequence[int]) -> None:
