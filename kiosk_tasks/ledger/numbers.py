@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from kiosk_tasks.ledger.ledger import Ledger
 from kiosk_tasks.redis_clients import mapped_broker_errors
@@ -82,10 +81,10 @@ def read_numbers(ledger: Ledger, queues: Sequence[str], *, lanes: Sequence[str])
         lane: (count, time_s - first[0][1] if first else 0.0)
         for lane, count, first in zip(lanes, counts, oldest, strict=True)
     }
-    outstanding = _outstanding(load, pace)
+    kinds = _kinds(load, pace)
     return Numbers(
         time_s,
-        tuple(_load_of(queue, claimed[queue], waits, outstanding) for queue in queues),
+        tuple(_load_of(queue, claimed[queue], waits, kinds.get(queue, [])) for queue in queues),
         {name: int(count) for name, count in submitted.items()},
         {_pair(name): int(count) for name, count in ended.items()},
         opened,
@@ -94,39 +93,48 @@ def read_numbers(ledger: Ledger, queues: Sequence[str], *, lanes: Sequence[str])
     )
 
 
+@dataclass(frozen=True)
+class _Kind:
+    """The open jobs of one type on one queue, as they are counted: how many, and their seconds."""
+
+    jobs: int
+    seconds: float
+    model_s: float
+
+
 def _load_of(
-    queue: str,
-    in_flight: int,
-    waits: Mapping[str, tuple[int, float]],
-    outstanding: Mapping[str, tuple[float, float]],
+    queue: str, in_flight: int, waits: Mapping[str, tuple[int, float]], kinds: Sequence[_Kind]
 ) -> QueueLoad:
+    """Return the queue's load; every open job on it weighs, counted by its type or not.
+
+    Jobs of the release before are not, until a run takes them or the reaper counts anew.
+    """
     mine = [wait for lane, wait in waits.items() if lane.partition(":")[0] == queue]
-    seconds, model_s = outstanding.get(queue, (0.0, 0.0))
+    waiting = sum(count for count, _ in mine)
+    kinds = kinds or [_Kind(1, Pace().seconds(1, 0.0), 0.0)]
+    share = (waiting + in_flight) / sum(kind.jobs for kind in kinds)
     return QueueLoad(
         queue,
-        sum(count for count, _ in mine),
+        waiting,
         in_flight,
         max((wait for _, wait in mine), default=0.0),
-        seconds,
-        model_s,
+        share * sum(kind.seconds for kind in kinds),
+        share * sum(kind.model_s for kind in kinds),
     )
 
 
-def _outstanding(
-    load: Mapping[str, str], pace: Mapping[str, str]
-) -> dict[str, tuple[float, float]]:
-    """Return predicted seconds by queue: all of them, and those of predictions."""
-    found: dict[str, tuple[float, float]] = {}
+def _kinds(load: Mapping[str, str], pace: Mapping[str, str]) -> dict[str, list[_Kind]]:
+    """Return the open jobs of each queue."""
+    found: dict[str, list[_Kind]] = {}
     for name, count in load.items():
         kind, _, what = name.rpartition("|")
-        if what != "jobs" or int(count) <= 0:
+        jobs = int(count)
+        if what != "jobs" or jobs <= 0:
             continue
-        known: Any = pace.get(kind)
-        line = Pace.parse(known) if known else Pace()
-        seconds = line.seconds(int(count), int(load.get(f"{kind}|bytes", 0)) / 1e6)
+        line = Pace.parse(pace[kind]) if kind in pace else Pace()
+        seconds = line.seconds(jobs, max(0, int(load.get(f"{kind}|bytes", 0))) / 1e6)
         queue = kind.partition("|")[0]
-        before, model_before = found.get(queue, (0.0, 0.0))
-        found[queue] = (before + seconds, model_before + seconds * line.model_share)
+        found.setdefault(queue, []).append(_Kind(jobs, seconds, seconds * line.model_share))
     return found
 
 

@@ -1,4 +1,4 @@
-"""The ledger's Lua scripts: each changes one record, whole or not at all."""
+"""The ledger's Lua scripts: each changes what it changes whole or not at all."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from kiosk_tasks.redis_clients import mapped_broker_errors
 
 __all__ = ["Scripts", "flat"]
 
-_NAMES = ("submit", "claim", "write", "renew", "release", "finish", "reclaim", "resend")
+_NAMES = (
+    *("submit", "claim", "write", "renew", "release", "finish", "reclaim", "resend"),
+    "recount",
+)
 
 
 class Scripts:

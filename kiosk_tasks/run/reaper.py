@@ -105,6 +105,8 @@ class Reaper:
         """Look once. Raises BrokerUnavailable and StorageUnavailable."""
         taken, given_up = self._runs_that_died()
         found = Reaped(taken, self._messages_that_are_gone(), given_up, self._leftovers())
+        if self._lost.recount():
+            log.warning("the numbers of open jobs were wrong, and are counted anew")
         self._lost.note_look()
         self._outside.tallies.reaped(
             {

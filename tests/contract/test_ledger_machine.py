@@ -180,6 +180,7 @@ class LedgerMachine(RuleBasedStateMachine):
         counts: Any = self.broker.client.hgetall(f"{self.prefix}load")
         assert int(counts.get("toy|toy|jobs", 0)) == len(ids)
         assert int(counts.get("toy|toy|bytes", 0)) == BYTES * len(ids)
+        assert not self.lost.recount(), "there is never anything to put right"
 
     def _tidy(self, job: str) -> None:
         """What the run that ends a job badly does to the bucket."""
