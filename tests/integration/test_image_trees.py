@@ -310,10 +310,8 @@ def test_the_web_image_serves_the_page_and_has_the_other_programs(
             ),
             limit_s=START_LIMIT_S,
         )
-    fetched = tmp_path / "models"  # as the chart does for TensorFlow Serving
-    fetch = argv_of(web_tree, home, ["kiosk", "fetch-models", str(fetched)])
-    subprocess.run(fetch, env=environ, cwd=web_tree.folder, check=True, capture_output=True)
-    assert list(fetched.glob("NuclearSegmentation/*/variables/variables.data*"))
+    models = web_tree.folder / "lib" / "kiosk_tasks" / "serving" / "models"
+    assert list(models.glob("NuclearSegmentation/*/variables/variables.data*"))  # fetch-models
     imports = "import kiosk_tasks.cli.main, kiosk_tasks.bridge, kiosk_tasks.metrics, flower.command"
     python(web_tree, home, f"{imports}\n{MESSAGES}")
     assert not (web_tree.folder / "lib" / "pandas").exists()
