@@ -99,7 +99,7 @@ def _read(file: Path) -> str:
 def _write_new(file: Path, make: Callable[[], str]) -> bool:
     if file.exists():
         return False
-    _write(file, f"{make()}\n")
+    _write(file, make())  # with no line's end: the Prometheus operator would send it, too
     return True
 
 

@@ -180,7 +180,8 @@ def test_secrets_fit_each_other_and_only_their_owner_gets_there(tmp_path: Path) 
     folder = tmp_path / "secrets"
     folder.mkdir(mode=0o755)
     write_secrets(folder, KEYS, broker="broker:6379")
-    text = {file.name: file.read_text().strip() for file in folder.iterdir()}
+    text = {file.name: file.read_text() for file in folder.iterdir()}
+    assert not [name for name, value in text.items() if value[-1:] == "\n" and name != "users.acl"]
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert {stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()} == {0o644}
     assert text["metrics-token"] in text["api-tokens"]
