@@ -87,7 +87,7 @@ def again(owner: Owner, job_id: str, *, new_id: str | None = None) -> tuple[Reco
         find(record.fields["job_type"]),
         record.payload,
         job_id=new_id,
-        input_bytes=int(record.fields.get("input_bytes") or 0),
+        input_bytes=int(record.fields.get("input_bytes") or 0) or None,
     )
     if not adapters().storage.exists(job.source.input_file_name):
         raise MissingObject(f"the input of job {job_id} is gone; send the file again.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,9 @@ from kiosk_tasks.redis_clients import mapped_broker_errors
 from kiosk_tasks.scaling.pace import Pace
 
 __all__ = ["Numbers", "QueueLoad", "read_numbers"]
+
+_PRIORITY = re.compile(r":[0-9]+$")
+"""What the name of a queue's list may have behind the queue's own, as in `queue_of` in Lua."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,7 @@ def _load_of(
 
     Jobs of the release before are not, until a run takes them or the reaper counts anew.
     """
-    mine = [wait for lane, wait in waits.items() if lane.partition(":")[0] == queue]
+    mine = [wait for lane, wait in waits.items() if _PRIORITY.sub("", lane) == queue]
     waiting = sum(count for count, _ in mine)
     kinds = kinds or [_Kind(1, Pace().seconds(1, 0.0), 0.0)]
     share = (waiting + in_flight) / sum(kind.jobs for kind in kinds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from celery import Celery
@@ -73,10 +74,13 @@ def end_children(app: Celery, ledger: Ledger, job_id: str, status: Status | None
         )
 
 
-def discard(outside: Adapters, job_id: str, *, output: bool) -> None:
+def discard(
+    outside: Adapters, job_id: str, *, output: bool, sign: Callable[[], None] = lambda: None
+) -> None:
     """Remove what an ended job's runs have left: artifacts, and all that a fan-out was made of.
 
     output: also what lies where its result would be; only for a job that is not done.
+    sign: leaves a sign of life, for each of its children; there may be thousands.
     """
     outside.workspace.clear(job_id)
     outside.storage.delete_all(parts_folder(job_id))
@@ -85,6 +89,7 @@ def discard(outside: Adapters, job_id: str, *, output: bool) -> None:
         batch = children[start : start + _BATCH]
         found = {record.id: record for record in outside.ledger.records(batch)}
         for child in batch:
+            sign()
             _discard_output(outside, child, found.get(child))
     if output:
         outside.storage.delete_all(output_folder(job_id))

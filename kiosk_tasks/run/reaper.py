@@ -75,6 +75,7 @@ class Reaper:
         self._lost = LostJobs(outside.ledger)
         self._broker = broker
         self._stopped = threading.Event()
+        self._sign: Callable[[], None] = lambda: None
 
     def stop(self) -> None:
         """Let `run` return."""
@@ -83,8 +84,9 @@ class Reaper:
     def run(self, every_s: float, *, sign: Callable[[], None] = lambda: None) -> None:
         """Look every so many seconds until `stop`; a server that is away is awaited.
 
-        sign: leaves a sign of life, before each look.
+        sign: leaves a sign of life, before each look and as it goes on: a bucket may be slow.
         """
+        self._sign = sign
         next_tidying = time.monotonic()
         while not self._stopped.is_set():
             sign()
@@ -174,13 +176,14 @@ class Reaper:
     def _leftovers(self) -> int:
         jobs = self._lost.untidy(_BATCH)
         for job_id in jobs:
+            self._sign()
             try:
                 status = self._ledger.record(job_id).status
             except UnknownJob:
                 status = None
             end_children(self._app, self._ledger, job_id, status)
-            discard(self._outside, job_id, output=status is not Status.DONE)
-        self._lost.tidied(jobs)
+            discard(self._outside, job_id, output=status is not Status.DONE, sign=self._sign)
+            self._lost.tidied([job_id])  # one by one: whoever goes on after us has less to do
         return len(jobs)
 
     def tidy(self) -> int:
@@ -190,6 +193,7 @@ class Reaper:
         found = {key.partition("/")[0] for key in artifacts}
         open_ones = {r.id for r in self._ledger.records(found) if not r.status.terminal}
         for job_id in found - open_ones:
+            self._sign()
             workspace.clear(job_id)
         partials = sum(
             place.remove_partials(_PARTIALS_AGE_S) for place in (self._outside.storage, workspace)

@@ -85,6 +85,15 @@ def test_a_job_is_counted_where_it_is(ledger: Ledger) -> None:
     assert numbers.ended == {("toy", "done"): 1, ("toy", "cancelled"): 1}
 
 
+def test_the_name_of_a_queue_may_hold_a_colon(ledger: Ledger) -> None:
+    """Job types may not name theirs so, but KIOSK_STAGE_QUEUES may."""
+    claim(ledger, submit(ledger, lane="gpu:a:6"))
+    submit(ledger, lane="gpu:a")
+    (load,) = numbers_of(ledger, ["gpu:a"]).queues
+    assert (load.waiting, load.in_flight) == (1, 1)
+    assert load.outstanding_s > 0
+
+
 def test_a_run_that_died_is_counted_once(ledger: Ledger, broker: Broker) -> None:
     job = submit(ledger)
     claim(ledger, job)

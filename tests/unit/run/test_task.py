@@ -366,6 +366,27 @@ def test_what_cannot_be_removed_at_once_is_the_reapers(
     assert reaper._leftovers() == 0
 
 
+def test_what_was_tidied_before_the_bucket_went_away_is_not_tidied_again(
+    setting: Callable[..., Setting], broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a reaper that is ended, or fails, somewhere on a long way begins anew for ever."""
+    outside, signs = setting(give).outside, list[str]()
+    asked = iter([None, None, StorageUnavailable("the bucket does not answer.")])
+
+    def clear(_job: str) -> None:
+        if error := next(asked):
+            raise error
+
+    monkeypatch.setattr(outside.workspace, "clear", clear)
+    broker.client.zadd(f"{broker.prefix}sweep", {"a": 1.0, "b": 2.0, "c": 3.0})
+    reaper = Reaper(SimpleNamespace(), outside, SimpleNamespace())  # type: ignore[arg-type]
+    reaper._sign = lambda: signs.append("alive")
+    with pytest.raises(StorageUnavailable):
+        reaper._leftovers()
+    assert broker.client.zrange(f"{broker.prefix}sweep", 0, -1) == ["c"]
+    assert len(signs) == 3
+
+
 def test_failed_parent_leaves_nothing_of_its_children(family: Setting) -> None:
     artifact = family.outside.ledger.record(family.job.id).fields["artifact"]
     family.end_error = ZeroDivisionError("a bug")
