@@ -25,6 +25,7 @@ from kiosk_tasks.ledger import Record
 from kiosk_tasks.redaction import hide, redact_logs
 from kiosk_tasks.serving import server
 from kiosk_tasks.settings import Settings, default_home
+from kiosk_tasks.stack.signals import OrderlyExit
 
 __all__ = ["add_commands", "submit_command"]
 
@@ -148,7 +149,8 @@ def reap(
     """Look for jobs that were lost, and send them again."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     redact_logs(logging.getLogger())
-    found = service.reap(every_s=every)
+    with OrderlyExit():  # the first process of a container is deaf to SIGTERM without a handler
+        found = service.reap(every_s=every)
     typer.echo(f"found {found}")
 
 

@@ -122,6 +122,12 @@ class Running:
         except (urllib.error.URLError, OSError):
             return False
 
+    def hears(self, number: signal.Signals) -> bool:
+        """Tell whether the process has a handler: the first of a container needs one."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        caught = int(re.findall(r"^SigCgt:\s*(\w+)", status, re.MULTILINE)[0], 16)
+        return bool(caught >> (number - 1) & 1)
+
     def passes(self, name: str) -> None:
         wait_for(
             lambda: self.process.poll() is not None or self.probe(name),
@@ -179,6 +185,7 @@ def test_a_part_starts_and_passes_its_probes(site: Site, part: str) -> None:
         for name in ("startupProbe", "readinessProbe", "livenessProbe"):
             if name in one.container:
                 one.passes(name)
+        assert one.hears(signal.SIGTERM), "as process 1 of its container it would be killed"
     assert [entry["object"] for entry in _refused(site)] == [], one.log
 
 
