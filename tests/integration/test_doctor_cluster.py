@@ -16,6 +16,7 @@ import pytest
 import redis
 
 from kiosk_tasks.broker_users import COMPONENTS
+from kiosk_tasks.cli.cluster import workers
 from kiosk_tasks.cli.cluster.models import largest_batch
 from kiosk_tasks.errors import ModelMismatch
 from kiosk_tasks.settings import PROTOCOL
@@ -116,6 +117,7 @@ def test_a_sound_cluster(site: Site, watchers: dict[str, str]) -> None:
         "workers do as many jobs at once as the scaler counts with",
         "1 worker(s) have this release and these settings",
         "the bucket is one folder for workers on 1 machine(s)",
+        f"workspace {site.env['KIOSK_BUCKET']}/workspace answers",
         "exporter: tells what the ledger says of 5 queues",
         "Flower: shows 6 queues, and asks for its password",
         "Prometheus: has the series of 5 queues",
@@ -125,6 +127,9 @@ def test_a_sound_cluster(site: Site, watchers: dict[str, str]) -> None:
 
 
 def test_a_worker_with_other_settings(site: Site, tmp_path: Path) -> None:
+    start = (SKEWED / "sitecustomize.py").read_text("utf-8")
+    older = "\nimport kiosk_tasks\nkiosk_tasks.__version__ = '0.0.9'\n"
+    (tmp_path / "sitecustomize.py").write_text(start + older, "utf-8")
     other = {
         "KIOSK_MAX_BATCH": "4",
         "KIOSK_LINKS": "stage",
@@ -133,7 +138,7 @@ def test_a_worker_with_other_settings(site: Site, tmp_path: Path) -> None:
         "KIOSK_MODEL_SERVER": "gpu:8500",
         "KIOSK_LEASE": "20",
         "FAULT_CLOCK_SKEW": "600",
-        "PYTHONPATH": f"{SKEWED}{os.pathsep}{Path(__file__).parents[2]}",  # and not the plugin
+        "PYTHONPATH": f"{tmp_path}{os.pathsep}{Path(__file__).parents[2]}",  # and not the plugin
     }
     with (
         site.worker("other", "predict", **other),
@@ -144,7 +149,7 @@ def test_a_worker_with_other_settings(site: Site, tmp_path: Path) -> None:
     told = wrong(said)
     for setting in (
         *("KIOSK_MAX_BATCH", "KIOSK_LINKS", "KIOSK_STAGE_QUEUES", "KIOSK_BUCKET", "KIOSK_LEASE"),
-        "KIOSK_MODEL_SERVER",
+        *("KIOSK_MODEL_SERVER", "KIOSK_WORKSPACE", "the release"),
     ):
         differs = next(text for text in told if text.startswith(f"{setting} differs: "))
         assert "other@" in differs
@@ -177,6 +182,7 @@ def test_settings_and_watchers_that_are_wrong(site: Site, watchers: dict[str, st
         "KIOSK_VISIBILITY_TIMEOUT": "30",
         "KIOSK_REAP_EVERY": "90",
         "KIOSK_SCALING": '{"trak": {"max": 4}}',
+        "KIOSK_WORKSPACE": "file:///proc/workspace",
         "KIOSK_AUTOSCALED": "true",
         "KIOSK_WORKER_SLOTS": "4",
         "KIOSK_FLOWER_URL": flower,
@@ -203,6 +209,7 @@ def test_settings_and_watchers_that_are_wrong(site: Site, watchers: dict[str, st
         "a job has waited for 120 minutes on the queue spot, 2 wait there for 1 worker(s)",
         f"1 message(s) under kiosk:v{PROTOCOL + 1}",
         "exporter: tells 0 open jobs on the queue spot, and the ledger 2",
+        "workspace file:///proc/workspace: ",
         "Flower: answers 401",
         "Prometheus: answers 404",
         "KIOSK_VISIBILITY_TIMEOUT differs: 120.0 at sound@",
@@ -227,6 +234,15 @@ def test_nobody_answers(site: Site) -> None:
     assert "this machine's clock is 600 s behind the broker's; set both by NTP." in told
     assert any(text.startswith("exporter: does not answer at http://127.0.0.1:") for text in told)
     assert any("is no http:// or https://" in text for text in told)
+
+
+def test_workers_that_are_silent_or_of_one_name() -> None:
+    seen = workers._Seen({}, {"old@here": {"predict"}}, {}, ("same@here",))
+    silent, twice = workers._silent(seen)
+    assert silent.startswith("worker old@here cannot tell its settings: another release")
+    assert twice.startswith("several workers are called same@here")
+    told = {"version": "1"}
+    assert not list(workers._silent(workers._Seen({"a@here": told}, {"a@here": set()}, {})))
 
 
 def test_users_of_the_broker_see_what_they_may(site: Site, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from uuid import uuid4
 
 from kombu.exceptions import OperationalError
 
@@ -15,6 +16,7 @@ from kiosk_tasks.cli.finding import Finding
 from kiosk_tasks.errors import KioskError
 from kiosk_tasks.redis_clients import mapped_broker_errors, redis_client
 from kiosk_tasks.settings import Settings
+from kiosk_tasks.storage import from_url
 
 __all__ = ["examine_cluster"]
 
@@ -30,6 +32,7 @@ def examine_cluster(settings: Settings) -> list[Finding]:
             with mapped_broker_errors():
                 return [
                     *examine_broker(settings, client),
+                    _workspace(settings),
                     *examine_workers(settings, client),
                     *examine_work(settings),
                     *examine_models(settings),
@@ -37,3 +40,15 @@ def examine_cluster(settings: Settings) -> list[Finding]:
                 ]
         except (KioskError, OperationalError) as exc:
             return [Finding(False, f"no more could be looked at: {exc}")]
+
+
+def _workspace(settings: Settings) -> Finding:
+    """Try the place where values wait between links, as `examine` tries the bucket."""
+    where, key = f"workspace {settings.workspace_url.shown}", f"doctor-{uuid4().hex}"
+    try:
+        storage = from_url(settings.workspace_url)
+        storage.put(key, b"")
+        storage.delete(key)
+    except KioskError as exc:
+        return Finding(False, f"{where}: {exc}")
+    return Finding(True, f"{where} answers")

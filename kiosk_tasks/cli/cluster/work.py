@@ -87,11 +87,12 @@ def _lost(settings: Settings) -> Iterator[str]:
 
 
 def _waiting(settings: Settings, states: list[QueueState]) -> Iterator[str]:
-    consumed = service.consumers()
-    for state in states:
+    late = [state for state in states if state.waiting and state.oldest_wait_s > _SCALER_S]
+    consumed = service.consumers() if late else {}
+    for state in late:
         who = consumed.get(state.queue, 0)
         limit_s = _LONG_S if who else _SCALER_S
-        if state.waiting and state.oldest_wait_s > limit_s and (who or settings.autoscaled):
+        if state.oldest_wait_s > limit_s and (who or settings.autoscaled):
             cure = (
                 "start more workers, or raise KIOSK_MAX_WORKERS"
                 if who
