@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kiosk_tasks.scaling import Damper, Pace, Policy, wanted_workers
+from kiosk_tasks.settings import Settings
 
 _seconds = st.floats(0, 1e6, allow_nan=False)
 _jobs = st.integers(0, 10_000)
@@ -145,3 +146,7 @@ def test_pace_follows_when_jobs_become_slower() -> None:
     for _ in range(200):
         pace = pace.after(1.0, 3.0)
     assert pace.seconds(10, 10.0) == pytest.approx(30.0, rel=0.05)
+
+
+def test_the_settings_default_to_the_law_s_own_values() -> None:
+    assert Settings.load().policy("predict") == Policy()
