@@ -65,9 +65,10 @@ def prometheus(
         "--log.level=warn",
     ]
     log = folder / "prometheus.log"
-    with child(command, log=log):
+    with child(command, log=log) as process:
         wait_for(lambda: _ready(port), limit_s=60, what=f"Prometheus is ready, see {log}")
         yield Prometheus(port)
+        process.kill()  # it takes seconds to end in order, and nobody reads what it has kept
 
 
 def get(port: int, path: str, **headers: str) -> str:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -48,14 +49,23 @@ class Flower:
     said: list[tuple[float, float, int]] = field(default_factory=list)
     _life: ExitStack = field(default_factory=ExitStack)
 
-    def start(self) -> None:
+    def begin(self) -> None:
+        """Start it; `ready` waits for it."""
         command = [sys.executable, "-m", "kiosk_tasks", "flower", "--port", str(self.port)]
-        log, env = self.site.folder / "flower.log", self.site.process_env(KIOSK_FLOWER_AUTH=LOGIN)
-        self._life.enter_context(child(command, log=log, env=env, cwd=self.site.folder))
-        wait_for(lambda: ask(self.port, "/healthcheck"), limit_s=60, what=f"Flower, see {log}")
+        env = self.site.process_env(KIOSK_FLOWER_AUTH=LOGIN)
+        self._life.enter_context(child(command, log=self._log, env=env, cwd=self.site.folder))
+
+    def ready(self) -> None:
+        wait_for(
+            lambda: ask(self.port, "/healthcheck"), limit_s=60, what=f"Flower, see {self._log}"
+        )
 
     def stop(self) -> None:
         self._life.close()
+
+    @property
+    def _log(self) -> Path:
+        return self.site.folder / "flower.log"
 
     def length(self) -> int:
         """Return how many messages it says that the queue has."""
@@ -125,11 +135,12 @@ def drained(site: Site) -> Iterator[Drained]:
         )
         let_exporter_in(client)
         stack.callback(fleet.stop)
-        fleet.want(2, Kind(children=2))
+        stack.callback(flower.stop)
+        flower.begin()  # all of them start at the same time
         stack.enter_context(exporter(site, ours))
         stack.enter_context(redis_exporter(site, theirs))
-        flower.start()
-        stack.callback(flower.stop)
+        fleet.want(2, Kind(children=2))
+        flower.ready()
         server = stack.enter_context(prometheus(folder, {"kiosk": ours, "redis": theirs}))
         with watching(client) as watch, client_of(site) as jobs:
             drain(jobs, watch, flower)
@@ -141,7 +152,8 @@ def drained(site: Site) -> Iterator[Drained]:
                 what="Flower saw all",
             )
             flower.stop()
-            flower.start()
+            flower.begin()
+            flower.ready()
         yield Drained(watch, server, flower, client, ours, tail, (before, flower.done()))
 
 
