@@ -353,6 +353,46 @@ def _ports(policies: list[Object], pod: Object, way: str, end: str, other: Objec
     }
 
 
+def _volumes_have_one_owner(objects: list[Object]) -> Iterator[str]:
+    """Who shares a volume shares its files' owner: each start may give the volume another group."""
+    owners: dict[str, set[tuple[int, int]]] = {}
+    for pod in pods(objects).values():
+        spec, context = pod["spec"], pod["spec"]["securityContext"]
+        for volume in spec.get("volumes", []):
+            claim = volume.get("persistentVolumeClaim", {})
+            for one in containers(pod) if claim and not claim.get("readOnly") else ():
+                if volume["name"] in {mount["name"] for mount in one["volumeMounts"]}:
+                    user = one["securityContext"].get("runAsUser", context["runAsUser"])
+                    owners.setdefault(claim["claimName"], set()).add((user, context["fsGroup"]))
+    yield from (
+        f"the volume {name} has several owners: {sorted(found)}"
+        for name, found in owners.items()
+        if len(found) > 1
+    )
+
+
+def _one_node(objects: list[Object]) -> Iterator[str]:
+    """Who mounts a volume that only one node can mount must be where the others are."""
+    claims = {
+        one["metadata"]["name"]
+        for one in objects
+        if one["kind"] == "PersistentVolumeClaim"
+        and one["spec"]["accessModes"] == ["ReadWriteOnce"]
+    }
+    together: set[str] = set()
+    for name, pod in pods(objects).items():
+        volumes = pod["spec"].get("volumes", [])
+        if claims & {one.get("persistentVolumeClaim", {}).get("claimName") for one in volumes}:
+            near = pod["spec"].get("affinity", {}).get("podAffinity", {})
+            terms = near.get("requiredDuringSchedulingIgnoredDuringExecution", [])
+            wanted = [term["labelSelector"]["matchLabels"] for term in terms]
+            together |= {str(one) for one in wanted} or {"anywhere"}
+            if not all(one.items() <= pod["metadata"]["labels"].items() for one in wanted):
+                yield f"{name} waits for pods that are not like itself"
+    if len(together) > 1 or "anywhere" in together:
+        yield f"a volume of one node is mounted on several: {sorted(together)}"
+
+
 CHECKS: tuple[Check, ...] = (
     _names,
     _containers_are_safe,
@@ -365,4 +405,6 @@ CHECKS: tuple[Check, ...] = (
     _selectors,
     _references,
     _network,
+    _volumes_have_one_owner,
+    _one_node,
 )

@@ -133,6 +133,36 @@ def test_tensorflow_serving_can_read_which_models_it_serves() -> None:
     assert models == [("A.1", "/models/A.1"), ("B-2", "/models/B-2")]
 
 
+def test_models_are_fetched_from_a_folder_by_whom_it_belongs_to(tmp_path: Path) -> None:
+    values = ("modelServer.models.from=bucket",)
+    assert faults(render("defaults", *values)) == []
+    shutil.copytree(CHART, tmp_path / "chart")
+    template = tmp_path / "chart" / "templates" / "model-server.yaml"
+    template.write_text(template.read_text().replace('(dict "as" .Values.pod.user)', "$of", 1))
+    (said,) = faults(objects_in(text("defaults", *values, chart=tmp_path / "chart")))
+    assert "the volume lab-bucket has several owners" in said
+
+
+def test_a_model_server_that_starts_slowly_is_no_failed_rollout() -> None:
+    for case in CASES:
+        for one in render(case):
+            if one["kind"] == "Deployment":
+                container = one["spec"]["template"]["spec"]["containers"][0]
+                start = container["startupProbe"]
+                start_s = start["periodSeconds"] * start["failureThreshold"]
+                assert one["spec"].get("progressDeadlineSeconds", 600) > start_s, case
+
+
+def test_workers_learn_of_other_model_servers() -> None:
+    server = containers(pods(render("defaults"))["lab-model-server"])[-1]
+    (told,) = (word for word in server["command"] if word.startswith("--grpc_channel_arguments="))
+    name, _, age_ms = told.partition("=")[2].partition("=")
+    grace_s = pods(render("defaults"))["lab-model-server"]["spec"]["terminationGracePeriodSeconds"]
+    assert name == "grpc.max_connection_age_ms"
+    # a client asks for names once in 30 s: by then it must have left a server that is to go
+    assert int(age_ms) / 1000 + 30 < grace_s
+
+
 def test_what_pods_read_at_their_start_starts_them_anew() -> None:
     def checksums(*values: str) -> dict[str, str]:
         return {
@@ -150,6 +180,7 @@ def test_what_pods_read_at_their_start_starts_them_anew() -> None:
     assert changed("scaling.maxReplicas=7") == {"lab-web", "lab-exporter"}
     assert changed("broker.maxMemory=2gb") == {"lab-broker"}
     assert changed("modelServer.batching.threads=7") == {"lab-model-server"}
+    assert "lab-broker" in changed("secrets.trial=true"), "it reads its users at its start"
 
 
 def test_an_upgrade_finds_the_same_selectors() -> None:

@@ -47,6 +47,12 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- hasPrefix "file://" .Values.bucket.url -}}
 {{- end }}
 
+{{/* "true" if the bucket is a volume that one node alone can mount. Takes $. */}}
+{{- define "kiosk-tasks.bucket.oneNode" -}}
+{{- $volume := .Values.bucket.volume -}}
+{{- and (eq (include "kiosk-tasks.bucket.folder" .) "true") (not $volume.existingClaim) (eq $volume.accessMode "ReadWriteOnce") -}}
+{{- end }}
+
 {{/* Host and port of the model server. Takes $. */}}
 {{- define "kiosk-tasks.modelServer.address" -}}
 {{- if .Values.modelServer.enabled -}}

@@ -11,6 +11,9 @@ labels:
   {{- with .labels }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
+  {{- if and .bucket (eq (include "kiosk-tasks.bucket.oneNode" .root) "true") }}
+  kiosk-tasks/bucket: volume
+  {{- end }}
   {{- with merge (dict) (default dict .options.podLabels) (default dict .root.Values.pod.labels) }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
@@ -23,7 +26,10 @@ annotations:
   {{- end }}
 {{- end }}
 
-{{/* Who the pod is, and where it may run. `uid` is another user than ours. */}}
+{{/*
+Who the pod is, and where it may run. `uid` is another user than ours, `fsGroup` another group of its
+volumes than that user's.
+*/}}
 {{- define "kiosk-tasks.pod.spec" -}}
 {{- $pod := .root.Values.pod -}}
 {{- $uid := int (default $pod.user .uid) -}}
@@ -34,7 +40,7 @@ securityContext:
   runAsNonRoot: true
   runAsUser: {{ $uid }}
   runAsGroup: {{ $uid }}
-  fsGroup: {{ $uid }}
+  fsGroup: {{ int (default $uid .fsGroup) }}
   fsGroupChangePolicy: OnRootMismatch
   seccompProfile:
     type: RuntimeDefault
@@ -58,6 +64,17 @@ tolerations:
 {{- with default $pod.affinity .options.affinity }}
 affinity:
   {{- toYaml . | nindent 2 }}
+{{- else }}
+{{- if and .bucket (eq (include "kiosk-tasks.bucket.oneNode" .root) "true") }}
+affinity:
+  podAffinity: # all on the node that has the bucket's volume
+    requiredDuringSchedulingIgnoredDuringExecution:
+      - topologyKey: kubernetes.io/hostname
+        labelSelector:
+          matchLabels:
+            app.kubernetes.io/instance: {{ .root.Release.Name }}
+            kiosk-tasks/bucket: volume
+{{- end }}
 {{- end }}
 {{- with $pod.spreadOver }}
 topologySpreadConstraints:
@@ -73,9 +90,13 @@ topologySpreadConstraints:
 {{- end }}
 {{- end }}
 
-{{/* A container that can change nothing but its volumes. */}}
+{{/* A container that can change nothing but its volumes; `as` is another user than its pod's. */}}
 {{- define "kiosk-tasks.container.security" -}}
 securityContext:
+  {{- with .as }}
+  runAsUser: {{ int . }}
+  runAsGroup: {{ int . }}
+  {{- end }}
   allowPrivilegeEscalation: false
   readOnlyRootFilesystem: true
   capabilities:
