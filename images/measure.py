@@ -130,6 +130,7 @@ def _worker(tree: Tree, folder: Path, values: dict[str, str]) -> Iterator[subpro
     env = {**tree.environment(home), **values, "KIOSK_READY_FILE": str(folder / "ready")}
     (folder / "ready").unlink(missing_ok=True)
     argv = [*tree.command(home), "-c", str(PROCESSES), "--loglevel", "WARNING"]
+    argv += ["--", "worker.soft_shutdown_timeout=1"]  # else it waits 20 s, idle or not
     with (folder / "log").open("ab") as log:
         process = subprocess.Popen(argv, env=env, cwd=tree.folder, stdout=log, stderr=log)
     try:

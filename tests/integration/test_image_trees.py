@@ -166,7 +166,8 @@ def ran(
             "KIOSK_BUCKET": (folder / "bucket").as_uri(),
         }
         environ = worker_tree.environment(home) | settings | {"TMPDIR": str(folder)}
-        argv = argv_of(worker_tree, home, [*worker_tree.command(home), "-c", "2"])
+        quick = ["-c", "2", "--", "worker.soft_shutdown_timeout=1"]
+        argv = argv_of(worker_tree, home, [*worker_tree.command(home), *quick])
         with child(argv, log=log, env=environ, cwd=worker_tree.folder, stop_s=60) as process:
             started = psutil.Process(process.pid).create_time()
             ready = Path(environ["KIOSK_READY_FILE"])
