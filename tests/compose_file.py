@@ -134,6 +134,16 @@ def _containers_are_confined(read: Mapping[str, Any]) -> Iterator[str]:
         yield from (f"{name}: no {key}" for key in sorted(limits - service.keys()))
 
 
+def _places_to_write_are_the_users(read: Mapping[str, Any]) -> Iterator[str]:
+    """Docker gives a tmpfs the rights of the folder that it covers, and root as its owner."""
+    (user,) = set(re.findall(r"^USER (\d+):\d+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE))
+    for name, service in read["services"].items():
+        for mount in service.get("tmpfs", []) if "build" in service else ():
+            folder, _, options = mount.partition(":")
+            if folder != "/tmp" and f"uid={user}" not in options.split(","):  # noqa: S108  # 1777
+                yield f"{name}: {folder} belongs to root, who it is not"
+
+
 def _few_doors(read: Mapping[str, Any]) -> Iterator[str]:
     if not read["networks"]["inside"].get("internal"):
         yield "the network inside is open"
@@ -167,6 +177,7 @@ RULES: tuple[Callable[[Mapping[str, Any]], Iterator[str]], ...] = (
     _settings_are_known,
     _files_are_there,
     _containers_are_confined,
+    _places_to_write_are_the_users,
     _few_doors,
     _one_largest_batch,
 )

@@ -135,6 +135,10 @@ def may_write(services: dict[str, Any]) -> None:
     services["web"]["read_only"] = False
 
 
+def roots_own(services: dict[str, Any]) -> None:
+    services["worker-predict"]["tmpfs"] = ["/run/kiosk"]
+
+
 def has_capabilities(services: dict[str, Any]) -> None:
     del services["broker"]["cap_drop"]
 
@@ -178,6 +182,7 @@ def missing_config(services: dict[str, Any]) -> None:
         (wait_for_no_end, "waits for make-bucket in the wrong way"),
         (floating_tag, "minio/minio:latest is not pinned"),
         (may_write, "web: read_only is not True"),
+        (roots_own, "worker-predict: /run/kiosk belongs to root"),
         (has_capabilities, "broker: cap_drop is not"),
         (no_limit, "worker-spot: no mem_limit"),
         (broker_with_a_port, "broker has a port"),
