@@ -6,16 +6,15 @@ import os
 import secrets
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
 import typer
 
 from kiosk_tasks.bridge.events import queue_names
 from kiosk_tasks.broker_users import COMPONENTS, BrokerKeys, acl_file, broker_users, user_name
 from kiosk_tasks.errors import InvalidParameter
-from kiosk_tasks.settings import Settings
+from kiosk_tasks.settings import Settings, database_of
 
-__all__ = ["acl"]
+__all__ = ["acl", "broker_keys"]
 
 PasswordFile = Annotated[
     Path | None,
@@ -30,15 +29,16 @@ def acl(passwords: PasswordFile = None) -> None:
 
     A component's password is the variable KIOSK_<COMPONENT>_PASSWORD, else it comes from the file.
     """
-    users = broker_users(_names(Settings.load()))
+    users = broker_users(broker_keys(Settings.load()))
     typer.echo(acl_file(users, _passwords(passwords)), nl=False)
 
 
-def _names(settings: Settings) -> BrokerKeys:
+def broker_keys(settings: Settings) -> BrokerKeys:
+    """Return what the settings call things on the broker."""
     return BrokerKeys(
         records=settings.key_prefix,
         messages=settings.broker_prefix,
-        database=int(urlsplit(settings.broker_url).path.strip("/") or 0),
+        database=database_of(settings.broker_url),
         old_queues=queue_names(),
     )
 

@@ -6,12 +6,10 @@ import difflib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
 import typer
 
-from kiosk_tasks.bridge.events import queue_names as old_queue_names
-from kiosk_tasks.broker_users import BrokerKeys
+from kiosk_tasks.cli.acl import broker_keys
 from kiosk_tasks.deploy import (
     DeployedQueue,
     compose_file,
@@ -76,14 +74,7 @@ def secrets(
     broker: Annotated[str, typer.Option(help="Host and port of the broker.")] = "broker:6379",
 ) -> None:
     """Make passwords for every component, and files of them for containers; none is replaced."""
-    settings = Settings.load()
-    keys = BrokerKeys(
-        records=settings.key_prefix,
-        messages=settings.broker_prefix,
-        database=int(urlsplit(settings.broker_url).path.strip("/") or 0),
-        old_queues=old_queue_names(),
-    )
-    for file in write_secrets(folder, keys, broker=broker):
+    for file in write_secrets(folder, broker_keys(Settings.load()), broker=broker):
         typer.echo(str(file))
 
 

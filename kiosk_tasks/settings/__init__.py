@@ -28,7 +28,13 @@ from kiosk_tasks.settings.limits import Limits
 from kiosk_tasks.settings.names import PROTOCOL, STACK_ENV, default_home
 from kiosk_tasks.settings.scaling import Scaling
 from kiosk_tasks.settings.security import Security
-from kiosk_tasks.settings.urls import host_of, is_loopback, through_sentinels, urls_of
+from kiosk_tasks.settings.urls import (
+    database_of,
+    host_of,
+    is_loopback,
+    through_sentinels,
+    urls_of,
+)
 from kiosk_tasks.settings.watching import Watching
 from kiosk_tasks.settings.web import Web
 
@@ -37,6 +43,7 @@ __all__ = [
     "STACK_ENV",
     "InvalidSetting",
     "Settings",
+    "database_of",
     "default_home",
     "host_of",
     "is_loopback",

@@ -5,7 +5,15 @@ from __future__ import annotations
 from ipaddress import ip_address
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
-__all__ = ["check_url", "host_of", "is_loopback", "same_login", "through_sentinels", "urls_of"]
+__all__ = [
+    "check_url",
+    "database_of",
+    "host_of",
+    "is_loopback",
+    "same_login",
+    "through_sentinels",
+    "urls_of",
+]
 
 SENTINEL = "sentinel"
 _FORM = (
@@ -36,6 +44,11 @@ def through_sentinels(url: str) -> bool:
 def urls_of(url: str) -> list[str]:
     """Return the URLs of the sentinels that one setting names, or the one that it is."""
     return url.split(";") if through_sentinels(url) else [url]
+
+
+def database_of(url: str) -> int:
+    """Return the number of the server's database; of several sentinels, what the first says."""
+    return int(urlsplit(urls_of(url)[0]).path.strip("/") or 0)
 
 
 def same_login(url: str) -> str:

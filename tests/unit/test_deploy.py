@@ -193,6 +193,17 @@ def test_secrets_fit_each_other_and_only_their_owner_gets_there(tmp_path: Path) 
     assert not any(password in text["users.acl"] for password in passwords)
 
 
+def test_secrets_for_a_broker_behind_sentinels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sentinels = "sentinel://kiosk-client:word@a:26379/3;sentinel://b:26379"
+    monkeypatch.setenv("KIOSK_BROKER_URL", sentinels)
+    monkeypatch.setenv("KIOSK_SENTINEL_MASTER", "kiosk")
+    done = deploy("secrets", tmp_path / "secrets")
+    assert done.exit_code == 0, done.output
+    assert "/3.celery.pidbox" in (tmp_path / "secrets" / "users.acl").read_text()
+
+
 def test_a_url_without_a_password_is_named(tmp_path: Path) -> None:
     (tmp_path / "worker-broker-url").write_text("redis://broker:6379/0\n")
     with pytest.raises(InvalidParameter, match="worker-broker-url must be like"):
