@@ -34,6 +34,9 @@ CONNECT_TIMEOUT_S = 5.0
 HEALTH_CHECK_S = 25
 RETRIES = 3
 SENTINEL_PORT = 26379
+_NO_WRITES = ("NOREPLICAS", "MISCONF", "MASTERDOWN", "BUSY ")
+"""How a server answers that has too few replicas, no room on its disk, no primary, or a long script
+to run; redis-py has no class for these."""
 
 
 class BrokerRefuses(KioskError):
@@ -145,6 +148,10 @@ def broker_error(error: redis.RedisError) -> KioskError | None:
     if isinstance(error, _NoHandshake):
         return BrokerUnavailable(
             "the broker does not answer with TLS. Is rediss:// in KIOSK_BROKER_URL right?"
+        )
+    if text.startswith(_NO_WRITES):
+        return BrokerUnavailable(
+            f"the broker takes nothing now ({text.split()[0]}). Wait until it does; see its log."
         )
     if not isinstance(error, redis.ConnectionError | redis.TimeoutError | redis.ReadOnlyError):
         return None

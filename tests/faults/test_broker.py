@@ -69,6 +69,25 @@ def test_f20_full_broker(begin: Begin, fleet: Fleet, site: Site, size: Size) -> 
     assert fleet.exits() == []
 
 
+def test_f20_too_few_replicas(begin: Begin, fleet: Fleet, site: Site) -> None:
+    """After a failover with `min-replicas-to-write`, until the old primary is a replica."""
+    scenario = begin("F20", "broker has too few replicas to write")
+    fleet.want(2)
+    scenario.submit(40, seconds=0.5)
+    scenario.wait_more(5)
+    with site.valkey.client() as broker:
+        broker.config_set("min-replicas-to-write", 1)
+        scenario.fault()
+        try:
+            errors = _refusals(scenario, 5)
+            time.sleep(2.0)  # jobs that run come to their end
+        finally:
+            broker.config_set("min-replicas-to-write", 0)
+    assert all("takes nothing now (NOREPLICAS)" in str(error) for error in errors), errors[0]
+    scenario.finish(limit_s=120, max_recovery_s=60)
+    assert fleet.exits() == []
+
+
 def test_f20_full_when_a_message_is_taken(begin: Begin, fleet: Fleet, site: Site) -> None:
     """The worker cannot note what it has taken: the message is gone, the worker lives."""
     scenario = begin("F20", "broker's memory is full when a worker takes a message")
