@@ -121,7 +121,7 @@ def _load_of(
         queue,
         waiting,
         in_flight,
-        max((wait for _, wait in mine), default=0.0),
+        max([0.0, *(wait for _, wait in mine)]),
         share * sum(kind.seconds for kind in kinds),
         share * sum(kind.model_s for kind in kinds),
     )

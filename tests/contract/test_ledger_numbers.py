@@ -164,6 +164,14 @@ def test_of_a_job_whose_size_nobody_knows_the_mean_is_taken(ledger: Ledger, brok
     assert size == pytest.approx(3 * MB, rel=0.05)
 
 
+def test_a_server_whose_clock_is_behind_takes_over(ledger: Ledger, broker: Broker) -> None:
+    """What the server before it has dated lies in the future; no time is negative for that."""
+    take(ledger, submit(ledger), broker, seconds=-600)
+    broker.client.zincrby(f"{broker.prefix}waiting:{LANE}", 600, submit(ledger))
+    load, _ = toy(ledger)
+    assert (load.oldest_wait_s, load.outstanding_s, load.model_s) == (0, 0, 0)
+
+
 def test_what_failed_teaches_nothing(ledger: Ledger, broker: Broker) -> None:
     job = submit(ledger)
     ledger.finish(job, Status.FAILED, {"reason": "no"}, claim=claim(ledger, job))

@@ -87,7 +87,7 @@ local function learn_pace()
   local as, since = get('counted'), get('claimed_at')
   if not as or not since then return end
   local key, megabytes = prefix .. 'pace', (get('input_bytes') or 0) / 1e6
-  local seconds, model = now() - since, 0
+  local seconds, model = math.max(0, now() - since), 0 -- another server's clock, after a failover
   local predicted = get('prediction_time')
   if predicted ~= get('predicted_before') then
     model = math.min(tonumber(predicted or '') or 0, seconds)
