@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import boto3.session
@@ -23,7 +24,8 @@ def make_client(options: S3Options, endpoint: str | None) -> S3Client:
     return boto3.session.Session().client(
         "s3",
         endpoint_url=endpoint or options.endpoint,
-        region_name=options.region,
+        # this SDK, alone of Amazon's, reads only AWS_DEFAULT_REGION by itself
+        region_name=options.region or os.environ.get("AWS_REGION") or None,
         config=Config(
             signature_version="s3v4",
             retries={"mode": "standard", "total_max_attempts": options.attempts},

@@ -23,7 +23,7 @@ class S3Options:
 
     endpoint: str | None = None  #: URL of another server than Amazon's; default: AWS_ENDPOINT_URL
     public_endpoint: str | None = None  #: the same server as users reach it, for download links
-    region: str | None = None  #: default: AWS_REGION, or as the SDK is configured
+    region: str | None = None  #: default: AWS_REGION, else as the SDK is configured
     url_lifetime_s: int = 86400  #: how long a download link is good
     part_bytes: int = 8 * 2**20  #: larger objects go up and down in parts of this size
     attempts: int = 4  #: of the SDK, per request
