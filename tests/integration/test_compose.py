@@ -279,7 +279,7 @@ def test_every_variable_is_on_the_page() -> None:
     used = set(re.findall(r"\$\{([A-Z_]+):-", text))
     page = (ROOT / "docs/compose.md").read_text("utf-8")
     named = set(re.findall(r"`([A-Z_]+)`", page))
-    rest = {"AWS_REGION", "KIOSK_MAX_FILE_BYTES"}  # as everywhere: settings.md, buckets.md
+    rest = {"KIOSK_MAX_FILE_BYTES"}  # as everywhere: settings.md
     assert used - named == rest
 
 
