@@ -43,7 +43,7 @@ class _BrokerClock:
 
 
 class VisibilityHeartbeat(bootsteps.StartStopStep):
-    """The thread, from the worker's connecting to its end.
+    """The thread, from the worker's connecting to the end of the last job that it holds.
 
     It uses attributes of Celery's transport that are not public: its version is pinned, and a test
     runs a job for longer than the timeout.
@@ -68,11 +68,14 @@ class VisibilityHeartbeat(bootsteps.StartStopStep):
             target=self._beat, args=(channel, self._stopped), name="visibility", daemon=True
         ).start()
 
-    def stop(self, parent: Any) -> None:  # noqa: ARG002  # Celery's signature
-        """Stop beating: the connection is lost, or the worker ends."""
-        self._stopped.set()
+    def stop(self, parent: Any) -> None:
+        """Stop beating if the connection is lost; one that closes still waits for its jobs."""
+        if parent.blueprint.state == bootsteps.RUN:
+            self._stopped.set()
 
-    terminate = stop
+    def shutdown(self, parent: Any) -> None:  # noqa: ARG002  # Celery's signature
+        """Stop beating: the pool has ended, and the channel is closed next."""
+        self._stopped.set()
 
     def _beat(self, channel: Any, stopped: threading.Event) -> None:
         every_s = channel.visibility_timeout / _BEATS_PER_TIMEOUT

@@ -58,7 +58,11 @@ class Worker:
                 [*_CELERY, "worker", *options, *kind.options, *quiet, *settings],
                 log=self.log,
                 env=site.process_env(
-                    KIOSK_READY_FILE=str(self._ready), REMAP_SIGTERM="SIGQUIT", **kind.env
+                    **{
+                        "KIOSK_READY_FILE": str(self._ready),
+                        "REMAP_SIGTERM": "SIGQUIT",
+                        **kind.env,
+                    }
                 ),
                 cwd=site.folder,
             )

@@ -12,7 +12,7 @@ import pytest
 
 from tests.faults.client import Client, client_of
 from tests.faults.conftest import Begin
-from tests.faults.fleet import PLAIN, Fleet, Kind, Reaper
+from tests.faults.fleet import PLAIN, Fleet, Kind, Reaper, Worker
 from tests.faults.scenario import Scenario
 from tests.faults.site import Site, new_site, startup
 from tests.faults.valkey import Valkey
@@ -59,6 +59,26 @@ def test_f18_longer_than_the_visibility_timeout(
             time.sleep(0.2)  # between two looks
     scenario.finish(limit_s=60, max_reruns=0)
     assert 0 < oldest_s < PATIENCE_S, "a message was about to be restored, or never seen"
+
+
+def test_f18_while_a_worker_waits_for_its_jobs(
+    impatient: tuple[Site, Client, Fleet], fleet: Fleet
+) -> None:
+    """Without REMAP_SIGTERM a worker takes no more, but what it runs is still its own."""
+    fleet.want(0)  # of the shared site: two cores
+    site, client, own = impatient
+    (leaving,) = own.have(Kind(children=1, env={"REMAP_SIGTERM": ""}))
+    scenario = Scenario("F18", "worker told to stop runs on past the visibility timeout", client)
+    jobs = scenario.submit(1, seconds=PATIENCE_S + SWEEP_S, steps=100)
+    scenario.wait_running(jobs, 1)
+    leaving.terminate()
+    scenario.fault()
+    own.workers.append(Worker(site, PLAIN))
+    own.workers[-1].wait_ready()
+    assert leaving.alive, "it did not wait"
+    scenario.submit(2, seconds=0.1)
+    scenario.finish(limit_s=60, max_reruns=0)
+    assert leaving.wait_gone() == 0
 
 
 @pytest.mark.usefixtures("reaper")
