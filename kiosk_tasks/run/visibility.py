@@ -70,7 +70,7 @@ class VisibilityHeartbeat(bootsteps.StartStopStep):
 
     def stop(self, parent: Any) -> None:
         """Stop beating if the connection is lost; one that closes still waits for its jobs."""
-        if parent.blueprint.state == bootsteps.RUN:
+        if parent.blueprint.state == bootsteps.RUN:  # type: ignore[attr-defined]  # its stubs lack it
             self._stopped.set()
 
     def shutdown(self, parent: Any) -> None:  # noqa: ARG002  # Celery's signature

@@ -89,7 +89,7 @@ def _ask(key: str) -> _Seen:
     # those who have answered do so again at once; nobody waits for others
     inspect = app.control.inspect(timeout=_PATIENCE_S, limit=len(told) or None)
     queues = inspect.active_queues() or {}
-    stats = inspect.stats() or {}
+    stats = (inspect.stats() or {}) if queues else {}
     return _Seen(
         {name: answer for name, answer in told if "version" in answer},
         {name: {queue["name"] for queue in its} for name, its in queues.items()},
