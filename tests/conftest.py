@@ -17,6 +17,8 @@ from uuid import uuid4
 import numpy as np
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from tests.processes import child
 
@@ -94,7 +96,8 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     log = folder / "log"
     with child([binary, *options, "--save", "", "--appendonly", "no"], log=log) as process:
         url = f"redis://127.0.0.1:{port}/0"
-        with redis.Redis.from_url(url) as client:
+        # without redis-py's pauses between its own tries, of seconds
+        with redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0)) as client:
             end = time.monotonic() + _START_LIMIT_S
             while not _answers(client):
                 if process.poll() is not None or time.monotonic() > end:

