@@ -90,6 +90,7 @@ def sentinel_options(*, tls: Mapping[str, str], sentinel: Mapping[str, str]) -> 
         "password": sentinel.get("password"),
         "socket_timeout": CONNECT_TIMEOUT_S,
         "socket_connect_timeout": CONNECT_TIMEOUT_S,
+        "retry": Retry(NoBackoff(), 0),  # redis-py's own: ten times, so a minute for a lost machine
         **({"ssl": True, **tls} if tls else {}),
     }
     return {"master_name": sentinel["master"], "sentinel_kwargs": own}
@@ -106,7 +107,7 @@ def _primary(
     quick = {"socket_timeout": patience_s, "socket_connect_timeout": patience_s}
     sentinels = Sentinel(  # type: ignore[no-untyped-call]
         [(part.hostname, part.port or SENTINEL_PORT) for part in parts],
-        sentinel_kwargs={**own, **quick, "retry": Retry(NoBackoff(), 0)},
+        sentinel_kwargs={**own, **quick},
         db=int(parts[0].path.strip("/") or 0),
         **{name: unquote(value) for name, value in login.items() if value},
         **options,

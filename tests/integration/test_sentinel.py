@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 import redis
+from kombu import Connection
 
 from kiosk_tasks.cli.cluster.broker import examine_broker
 from kiosk_tasks.errors import BrokerUnavailable
-from kiosk_tasks.redis_clients import BrokerRefuses, mapped_broker_errors, redis_client
+from kiosk_tasks.redis_clients import (
+    BrokerRefuses,
+    mapped_broker_errors,
+    redis_client,
+    sentinel_options,
+)
 from kiosk_tasks.settings import InvalidSetting, Settings
 from tests.conftest import wait_for
 from tests.processes import child
@@ -146,6 +154,31 @@ def test_one_dead_sentinel_is_passed_over(site: Sentinels, monkeypatch: pytest.M
     settings = settings_of(site, monkeypatch, KIOSK_BROKER_URL=url)
     with redis_client(settings.broker_url, **settings.way_to(settings.broker_url)) as found:
         assert found.ping()
+
+
+def test_celery_asks_a_dead_sentinel_once(site: Sentinels, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each time it connects: where that takes long, so does every failover."""
+    tries = list[int]()
+    with socket.socket() as dead:
+        dead.bind(("127.0.0.1", 0))
+        dead.listen()
+
+        def hang_up() -> None:
+            with suppress(OSError):  # the test is over
+                while True:
+                    with dead.accept()[0]:
+                        tries.append(1)
+
+        threading.Thread(target=hang_up, daemon=True).start()
+        first = f"sentinel://:{site.password}@127.0.0.1:{dead.getsockname()[1]}/0"
+        others = [f"sentinel://127.0.0.1:{port}" for port in site.ports]
+        settings = settings_of(site, monkeypatch, KIOSK_BROKER_URL=";".join([first, *others]))
+        url = settings.broker_url
+        options = sentinel_options(**settings.way_to(url))
+        with Connection(url, transport_options=options) as broker:
+            broker.default_channel.client.ping()
+        dead.shutdown(socket.SHUT_RDWR)
+    assert 1 <= len(tries) <= 3  # the channel's own connections, not tries of one of them
 
 
 @pytest.mark.parametrize(
