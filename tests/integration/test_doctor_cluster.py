@@ -6,9 +6,10 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +29,15 @@ from tests.security_site import ask, free_port, kiosk, server, site_env
 
 LOGIN = "lab:word-12345"
 WORDS = {f"KIOSK_{name.upper()}_PASSWORD": f"pw-{name}-1234" for name in COMPONENTS}
-SKEWED = Path(__file__).parents[1] / "faults" / "startup" / "skewed_clock"
+ROOT = Path(__file__).parents[2]
+SKEWED = ROOT / "tests" / "faults" / "startup" / "skewed_clock"
 ALL_QUEUES = "mesmer,polaris,predict,spot,track"
 BESIDE = (
     *("broker has no append-only file", "model server 127.0.0.1"),
     *("lost jobs were last looked for: never",),
 )
 """What is wrong with the test's own broker, which is none of the cluster's business."""
+Wait = Callable[[], object]
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,10 @@ class Site:
     env: Mapping[str, str] = field(repr=False)
     client: redis.Redis = field(repr=False)
 
+    def under(self, **more: str) -> Site:
+        """The same with more settings."""
+        return replace(self, env={**self.env, **more})
+
     def doctor(self, **more: str) -> tuple[int, dict[str, bool]]:
         """Run the doctor under more settings; return its exit code, and what it says of what."""
         done = kiosk({**self.env, **more}, "doctor", "--cluster", "--json", folder=self.folder)
@@ -52,31 +59,48 @@ class Site:
         return done.returncode, {one["text"]: one["ok"] for one in json.loads(done.stdout)}
 
     @contextmanager
-    def worker(self, name: str, queues: str, **more: str) -> Iterator[None]:
-        """A worker, ready; one that is not REMAPped ends at SIGTERM, too, as it is idle."""
+    def worker(self, name: str, queues: str, **more: str) -> Iterator[Wait]:
+        """A worker; it consumes once what this yields has returned."""
         ready, log = self.folder / f"{name}.ready", self.folder / f"{name}.log"
         command = [sys.executable, "-m", "celery", "-A", "kiosk_tasks", "worker", "-P", "solo"]
         options = ["-Q", queues, "-n", f"{name}@%h", "--without-mingle", "--without-gossip"]
         env = {**self.env, "KIOSK_READY_FILE": str(ready), **more}
         short = ["--", "worker.soft_shutdown_timeout=3"]
         with child([*command, *options, *short], log=log, env=env, cwd=self.folder) as process:
-            wait_for(
-                lambda: ready.exists() or process.poll() is not None,
-                limit_s=90,
-                what=f"worker is ready, see {log}",
-            )
-            assert process.poll() is None, log.read_text()
-            yield
+
+            def wait() -> None:
+                wait_for(
+                    lambda: ready.exists() or process.poll() is not None,
+                    limit_s=90,
+                    what=f"worker is ready, see {log}",
+                )
+                assert process.poll() is None, log.read_text()
+
+            yield wait
+            process.kill()  # it is idle, and would wait for its soft shutdown all the same
 
     @contextmanager
-    def served(self, *command: str, path: str = "/healthz") -> Iterator[int]:
-        """A part with a port of its own, which answers."""
-        port, log = free_port(), self.folder / f"{command[0]}{len(command)}.log"
-        argv = [sys.executable, "-m", "kiosk_tasks", command[0], "--port", str(port)]
-        env = {**self.env, **dict(pair.split("=", 1) for pair in command[1:])}
-        with child(argv, log=log, env=env, cwd=self.folder):
-            wait_for(lambda: ask(port, path), limit_s=90, what=f"{command[0]} answers, see {log}")
-            yield port
+    def served(self, command: str, *, path: str = "/healthz") -> Iterator[tuple[int, Wait]]:
+        """A part with a port of its own, which answers once the second has returned."""
+        port = free_port()
+        log = self.folder / f"{command}{port}.log"
+        argv = [sys.executable, "-m", "kiosk_tasks", command, "--port", str(port)]
+        with child(argv, log=log, env=self.env, cwd=self.folder):
+            yield (
+                port,
+                lambda: wait_for(
+                    lambda: ask(port, path), limit_s=90, what=f"{command} answers, see {log}"
+                ),
+            )
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Ports of a real exporter, of one that knows other jobs, and of Flower."""
+
+    exporter: int
+    other_exporter: int
+    flower: int
 
 
 @pytest.fixture(scope="module")
@@ -84,25 +108,66 @@ def site(valkey: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site
     folder, url = tmp_path_factory.mktemp("doctor"), valkey.replace("/0", "/12")
     env = site_env(folder, url, KIOSK_MODEL_WAIT="0.2", KIOSK_FLOWER_AUTH=LOGIN)
     with redis.Redis.from_url(url, decode_responses=True) as client:
-        made = Site(folder, env, client)
-        with made.worker("sound", ALL_QUEUES, REMAP_SIGTERM="SIGQUIT", KIOSK_GRACE_PERIOD="60"):
-            yield made
+        yield Site(folder, env, client)
         client.flushdb()
 
 
 @pytest.fixture(scope="module")
-def watchers(site: Site) -> Iterator[dict[str, str]]:
-    """A real exporter, Flower and Prometheus, by the names of their settings."""
+def parts(site: Site) -> Iterator[Parts]:
+    """All processes of all tests: they are started together, and need not wait for each other."""
+    other, mixed, alone = (
+        site.under(KIOSK_KEY_PREFIX=prefix) for prefix in ("other:", "mixed:", "alone:")
+    )
+    sound = {"REMAP_SIGTERM": "SIGQUIT", "KIOSK_GRACE_PERIOD": "60"}
+    hasty = {"REMAP_SIGTERM": "SIGQUIT", "KIOSK_GRACE_PERIOD": "10"}
+    bare = {"PYTHONPATH": str(ROOT)}  # the site's package is not installed there
     with ExitStack() as life:
-        exporter = life.enter_context(site.served("exporter"))
-        flower = life.enter_context(site.served("flower", path="/healthcheck"))
-        server = life.enter_context(prometheus(site.folder, {"kiosk": exporter}))
+        start = life.enter_context
+        served = [
+            start(site.served("exporter")),
+            start(other.served("exporter")),
+            start(site.served("flower", path="/healthcheck")),
+        ]
+        workers = [
+            start(site.worker("sound", ALL_QUEUES, **sound)),
+            start(mixed.worker("other", "predict", **_differing(site.folder))),
+            start(mixed.worker("hasty", "predict", **hasty)),
+            start(alone.worker("without", "predict", **bare)),
+        ]
+        for wait in (*(wait for _, wait in served), *workers):
+            wait()
+        yield Parts(*(port for port, _ in served))
+
+
+@pytest.fixture(scope="module")
+def watchers(site: Site, parts: Parts) -> Iterator[dict[str, str]]:
+    """A real exporter, Flower and Prometheus, by the names of their settings."""
+    with prometheus(site.folder, {"kiosk": parts.exporter}) as server:
         wait_for(lambda: server.query("kiosk_broker_up"), limit_s=60, what="it has been scraped")
         yield {
-            "KIOSK_EXPORTER_URL": f"http://127.0.0.1:{exporter}",
-            "KIOSK_FLOWER_URL": f"http://{LOGIN}@127.0.0.1:{flower}",
+            "KIOSK_EXPORTER_URL": f"http://127.0.0.1:{parts.exporter}",
+            "KIOSK_FLOWER_URL": f"http://{LOGIN}@127.0.0.1:{parts.flower}",
             "KIOSK_PROMETHEUS_URL": f"http://127.0.0.1:{server.port}",
         }
+
+
+def _differing(folder: Path) -> dict[str, str]:
+    """The environment of a worker of another release, with other settings and another clock."""
+    older = folder / "older"
+    older.mkdir()
+    start = (SKEWED / "sitecustomize.py").read_text("utf-8")
+    release = "\nimport kiosk_tasks\nkiosk_tasks.__version__ = '0.0.9'\n"
+    (older / "sitecustomize.py").write_text(start + release, "utf-8")
+    return {
+        "KIOSK_MAX_BATCH": "4",
+        "KIOSK_LINKS": "stage",
+        "KIOSK_STAGE_QUEUES": '{"postprocess": "cpu"}',
+        "KIOSK_BUCKET": (folder / "elsewhere").as_uri(),
+        "KIOSK_MODEL_SERVER": "gpu:8500",
+        "KIOSK_LEASE": "20",
+        "FAULT_CLOCK_SKEW": "600",
+        "PYTHONPATH": f"{older}{os.pathsep}{ROOT}",  # and not the plugin
+    }
 
 
 def wrong(said: Mapping[str, bool]) -> list[str]:
@@ -126,25 +191,9 @@ def test_a_sound_cluster(site: Site, watchers: dict[str, str]) -> None:
     assert not any("word-12345" in text for text in said)
 
 
-def test_a_worker_with_other_settings(site: Site, tmp_path: Path) -> None:
-    start = (SKEWED / "sitecustomize.py").read_text("utf-8")
-    older = "\nimport kiosk_tasks\nkiosk_tasks.__version__ = '0.0.9'\n"
-    (tmp_path / "sitecustomize.py").write_text(start + older, "utf-8")
-    other = {
-        "KIOSK_MAX_BATCH": "4",
-        "KIOSK_LINKS": "stage",
-        "KIOSK_STAGE_QUEUES": '{"postprocess": "cpu"}',
-        "KIOSK_BUCKET": (tmp_path / "elsewhere").as_uri(),
-        "KIOSK_MODEL_SERVER": "gpu:8500",
-        "KIOSK_LEASE": "20",
-        "FAULT_CLOCK_SKEW": "600",
-        "PYTHONPATH": f"{tmp_path}{os.pathsep}{Path(__file__).parents[2]}",  # and not the plugin
-    }
-    with (
-        site.worker("other", "predict", **other),
-        site.worker("hasty", "predict", REMAP_SIGTERM="SIGQUIT", KIOSK_GRACE_PERIOD="10"),
-    ):
-        code, said = site.doctor()
+@pytest.mark.usefixtures("parts")
+def test_a_worker_with_other_settings(site: Site) -> None:
+    code, said = site.doctor(KIOSK_KEY_PREFIX="mixed:")
     assert code == 1
     told = wrong(said)
     for setting in (
@@ -163,20 +212,19 @@ def test_a_worker_with_other_settings(site: Site, tmp_path: Path) -> None:
     assert not any("KIOSK_MAX_ATTEMPTS" in text for text in told), "which is the same"
 
 
+@pytest.mark.usefixtures("parts")
 def test_a_job_type_that_no_worker_has(site: Site) -> None:
     """The site's package is installed where the doctor runs, and not where that worker does."""
-    bare = {**site.env, "PYTHONPATH": str(Path(__file__).parents[2])}
-    alone = Site(site.folder, {**site.env, "KIOSK_KEY_PREFIX": "alone:"}, site.client)
-    without = Site(site.folder, {**bare, "KIOSK_KEY_PREFIX": "alone:"}, site.client)
-    with without.worker("without", "predict", REMAP_SIGTERM="SIGQUIT"):
-        _, said = alone.doctor()
+    _, said = site.doctor(KIOSK_KEY_PREFIX="alone:")
     assert any(
         "no worker on the queue predict has the job type spy" in text for text in wrong(said)
     )
     assert any("no worker consumes the queue track" in text for text in wrong(said))
 
 
-def test_settings_and_watchers_that_are_wrong(site: Site, watchers: dict[str, str]) -> None:
+def test_settings_and_watchers_that_are_wrong(
+    site: Site, parts: Parts, watchers: dict[str, str]
+) -> None:
     flower = watchers["KIOSK_FLOWER_URL"].replace("word-12345", "geheim")
     mistakes = {
         "KIOSK_VISIBILITY_TIMEOUT": "30",
@@ -187,18 +235,17 @@ def test_settings_and_watchers_that_are_wrong(site: Site, watchers: dict[str, st
         "KIOSK_WORKER_SLOTS": "4",
         "KIOSK_FLOWER_URL": flower,
         "KIOSK_PROMETHEUS_URL": watchers["KIOSK_EXPORTER_URL"],
+        "KIOSK_EXPORTER_URL": f"http://127.0.0.1:{parts.other_exporter}",
     }
     jobs = ("a", "b")
     now = time.time()
     site.client.rpush(f"kiosk:v{PROTOCOL + 1}:predict", "message")
     site.client.hset("kiosk:pace", "track|track", "10 10 900 10 900 0")
     site.client.zadd("kiosk:leases", {"job": now - 600})
-    with site.served("exporter", "KIOSK_KEY_PREFIX=other:") as other:
-        site.client.zadd("kiosk:waiting:spot:6", dict.fromkeys(jobs, now - 2 * 3600))
-        mistakes["KIOSK_EXPORTER_URL"] = f"http://127.0.0.1:{other}"
-        _, said = site.doctor(**mistakes)
-        keys = ["kiosk:waiting:spot:6", "kiosk:leases", "kiosk:pace"]
-        site.client.delete(*keys, f"kiosk:v{PROTOCOL + 1}:predict")
+    site.client.zadd("kiosk:waiting:spot:6", dict.fromkeys(jobs, now - 2 * 3600))
+    _, said = site.doctor(**mistakes)
+    keys = ["kiosk:waiting:spot:6", "kiosk:leases", "kiosk:pace"]
+    site.client.delete(*keys, f"kiosk:v{PROTOCOL + 1}:predict")
     told = wrong(said)
     for words in (
         "KIOSK_VISIBILITY_TIMEOUT (30 s) is shorter than KIOSK_LEASE (60 s)",
@@ -257,13 +304,18 @@ def test_users_of_the_broker_see_what_they_may(site: Site, tmp_path: Path) -> No
         }
         with redis.Redis.from_url(urls["admin"]) as admin:
             admin.rpush(f"kiosk:v{PROTOCOL + 1}:predict", "message")
-        for component, url in urls.items():
-            _, said = site.doctor(KIOSK_BROKER_URL=url)
+        urls["elsewhere"] = urls["client"].replace("/12", "/0")
+        with ThreadPoolExecutor() as pool:  # they wait, most of the time
+            asked = {
+                name: pool.submit(site.doctor, KIOSK_BROKER_URL=url) for name, url in urls.items()
+            }
+        for component in ("client", "admin"):
+            _, said = asked[component].result()
             assert not any("no more could be looked at" in text for text in said), said
             assert "scaling settings fit queues and jobs" in said
             left = any(text.startswith("1 message(s) under kiosk:v") for text in wrong(said))
             assert left == (component == "admin")
-        code, said = site.doctor(KIOSK_BROKER_URL=urls["client"].replace("/12", "/0"))
+        code, said = asked["elsewhere"].result()
     assert code == 1
     assert any("Is its user file made for this database" in text for text in wrong(said))
 
