@@ -16,7 +16,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from celery import Celery
 
@@ -106,16 +106,15 @@ class Reaper:
     def look(self) -> Reaped:
         """Look once. Raises BrokerUnavailable and StorageUnavailable."""
         taken, given_up = self._runs_that_died()
-        found = Reaped(taken, self._messages_that_are_gone(), given_up, self._leftovers())
+        found = Reaped(taken, self._messages_that_are_gone(), given_up)
         if self._lost.recount():
             log.warning("the numbers of open jobs were wrong, and are counted anew")
         self._lost.note_look()
-        self._outside.tallies.reaped(
-            {
-                **{"run_died": found.taken, "message_gone": found.resent},
-                **{"given_up": found.given_up, "tidied": found.tidied},
-            }
-        )
+        count = self._outside.tallies.reaped
+        count({"run_died": taken, "message_gone": found.resent, "given_up": given_up})
+        # last, for it may take long, and the bucket may be away: jobs are not lost for that
+        found = replace(found, tidied=self._leftovers())
+        count({"tidied": found.tidied})
         return found
 
     def _runs_that_died(self) -> tuple[int, int]:

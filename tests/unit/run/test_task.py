@@ -24,7 +24,7 @@ from kiosk_tasks.errors import (
 )
 from kiosk_tasks.fan_out import Child, FanOut
 from kiosk_tasks.job import Job, JobType, Params, Status, new_job, stage
-from kiosk_tasks.ledger import Ending, Ledger
+from kiosk_tasks.ledger import Ending, Ledger, LostJobs
 from kiosk_tasks.outputs import parts_folder
 from kiosk_tasks.run import task as boundary
 from kiosk_tasks.run.ending import finish
@@ -364,6 +364,25 @@ def test_what_cannot_be_removed_at_once_is_the_reapers(
     assert reaper._leftovers() == 1
     assert list(outside.storage.list()) == LEFT
     assert reaper._leftovers() == 0
+
+
+def test_lost_jobs_are_looked_for_while_the_bucket_is_away(
+    setting: Callable[..., Setting], broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And it is known that they are, and the counts are put right."""
+    outside = setting(give).outside
+    reaper = Reaper(SimpleNamespace(), outside, SimpleNamespace())  # type: ignore[arg-type]
+    broker.client.hset(f"{broker.prefix}load", "toy|toy|jobs", "7")
+
+    def away() -> int:
+        raise StorageUnavailable("the bucket does not answer.")
+
+    monkeypatch.setattr(reaper, "_messages_that_are_gone", lambda: 0)
+    monkeypatch.setattr(reaper, "_leftovers", away)
+    with pytest.raises(StorageUnavailable):
+        reaper.look()
+    assert LostJobs(outside.ledger).seconds_since_look() is not None
+    assert broker.client.hget(f"{broker.prefix}load", "toy|toy|jobs") != "7"
 
 
 def test_what_was_tidied_before_the_bucket_went_away_is_not_tidied_again(
