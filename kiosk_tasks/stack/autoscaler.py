@@ -40,9 +40,13 @@ class Scale:
 
 @dataclass
 class _Trouble:
-    """Workers of a queue that ended while they started, one after the other."""
+    """Workers of a queue that ended while they started, one after the other.
+
+    last_s: when the last of them ended. next_s: when another may be tried.
+    """
 
     times: int = 0
+    last_s: float = 0.0
     next_s: float = 0.0
 
 
@@ -90,10 +94,10 @@ class Autoscaler:
     def _resize(self, state: QueueState, goal: int, now_s: float) -> None:
         queue = state.queue
         before = self.crew.staying(queue)
-        if self.crew.working(queue):
-            self._trouble.pop(queue, None)
         trouble = self._trouble.get(queue)
-        if trouble and now_s < trouble.next_s:
+        if trouble and self.crew.last_start_s(queue) > trouble.last_s:
+            del self._trouble[queue]
+        elif trouble and now_s < trouble.next_s:
             goal = min(goal, before)
         self.crew.resize(queue, goal, most=self.scale.most)
         after = self.crew.staying(queue)
@@ -108,6 +112,7 @@ class Autoscaler:
             return
         trouble = self._trouble.setdefault(loss.queue, _Trouble())
         trouble.times += 1
+        trouble.last_s = now_s
         pause_s = min(2.0**trouble.times, LONGEST_PAUSE_S)
         trouble.next_s = now_s + pause_s
         self.say(f"{loss.queue}: the next worker is tried in {pause_s:.0f} s")

@@ -120,9 +120,9 @@ class Crew:
         """Return how many workers a queue has, without those that leave."""
         return len(self._of(queue, _Phase.STARTING, _Phase.WORKING))
 
-    def working(self, queue: str) -> int:
-        """Return how many of these have started."""
-        return len(self._of(queue, _Phase.WORKING))
+    def last_start_s(self, queue: str) -> float:
+        """Return when the last of its workers began to work; 0 if none works."""
+        return max((worker.since for worker in self._of(queue, _Phase.WORKING)), default=0.0)
 
     def resize(self, queue: str, goal: int, *, most: int) -> None:
         """Call workers back, start some or let some leave, until the queue has so many.

@@ -282,6 +282,23 @@ def test_workers_that_cannot_start_are_tried_ever_more_rarely(
     assert machine.names() == ["predict 1"]
 
 
+def test_one_that_works_is_no_sign_that_more_can_start(machine: Machine) -> None:
+    """The machine's memory may be just enough for it."""
+    machine.wants(predict=1)
+    machine.run(2)
+    machine.next_error = PartDied("no memory")
+    machine.wants(predict=2)
+    machine.run(60)
+    assert 4 <= len(machine.all) <= 7
+    machine.next_error = None
+    machine.run(70)
+    assert machine.names() == ["predict 1", "predict 2"]
+    machine.next_error = PartDied("no memory")
+    machine.wants(predict=3)
+    machine.run(4)
+    assert machine.said[-1] == "predict: the next worker is tried in 2 s"  # it is forgotten
+
+
 def test_one_that_only_starts_is_not_asked_to_leave(machine: Machine) -> None:
     """It would not hear it, and might take a job in the next moment."""
     machine.starts_ready = False
