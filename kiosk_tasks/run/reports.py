@@ -39,7 +39,7 @@ def report(app: Celery, *, key: str = "") -> dict[str, Any]:
         "protocol": PROTOCOL,
         "job_types": sorted(task_types()),
         "links": settings.links,
-        "stage_queues": settings.stage_queues,
+        "stage_queues": dict(sorted(settings.stage_queues.items())),  # in whatever order it is set
         "max_batch": settings.max_batch,
         "lease": settings.lease_s,
         "visibility_timeout": settings.visibility_timeout_s,

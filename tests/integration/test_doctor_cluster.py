@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,7 @@ import pytest
 import redis
 
 from kiosk_tasks.broker_users import COMPONENTS
-from kiosk_tasks.cli.cluster import workers
+from kiosk_tasks.cli.cluster import watching, workers
 from kiosk_tasks.cli.cluster.models import largest_batch
 from kiosk_tasks.errors import ModelMismatch
 from kiosk_tasks.settings import PROTOCOL
@@ -290,6 +293,38 @@ def test_workers_that_are_silent_or_of_one_name() -> None:
     assert twice.startswith("several workers are called same@here")
     told = {"version": "1"}
     assert not list(workers._silent(workers._Seen({"a@here": told}, {"a@here": set()}, {})))
+
+
+def test_a_login_is_for_the_server_that_it_was_given_for() -> None:
+    seen: list[str | None] = []
+
+    class Elsewhere(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append(self.headers["Authorization"])
+            self.send_response(200 if self.path == "/there" else 302)
+            self.send_header("Location", "/there")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        assert watching._get(f"http://{LOGIN}@127.0.0.1:{server.server_port}/here") == {}
+        server.shutdown()
+    assert seen == [f"Basic {b64encode(LOGIN.encode()).decode()}", None]
+
+
+def test_the_order_of_a_setting_is_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = set()
+    for queues in (
+        '{"predict": "gpu", "postprocess": "cpu"}',
+        '{"postprocess": "cpu", "predict": "gpu"}',
+    ):
+        monkeypatch.setenv("KIOSK_STAGE_QUEUES", queues)
+        told.add(str(workers.report(workers.app)["stage_queues"]))
+    assert len(told) == 1
 
 
 def test_users_of_the_broker_see_what_they_may(site: Site, tmp_path: Path) -> None:

@@ -132,7 +132,8 @@ def _get(url: str) -> Any:
     request = urllib.request.Request(bare)  # noqa: S310  # checked above
     if parts.username:
         login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        request.add_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
+        word = base64.b64encode(login.encode()).decode()
+        request.add_unredirected_header("Authorization", f"Basic {word}")  # for this server only
     try:
         with urllib.request.urlopen(request, timeout=_PATIENCE_S) as answer:  # noqa: S310
             return json.load(answer)
