@@ -182,3 +182,11 @@ def test_many_jobs_are_not_counted_in_one_step(
     assert toy(ledger).outstanding_s == pytest.approx(5 * 1, rel=0.2)  # of five jobs all the same
     ledger.finish(jobs[0], Status.CANCELLED, {})
     put_right(ledger)
+
+
+def test_a_job_that_runs_does_not_wait(ledger: Ledger, broker: Broker) -> None:
+    job = submit(ledger)
+    assert ledger.claim(job, stage_index=0)
+    broker.client.zadd(f"{broker.prefix}waiting:{LANE}", {job: 1.0})
+    put_right(ledger)
+    assert (toy(ledger).waiting, toy(ledger).in_flight) == (0, 1)

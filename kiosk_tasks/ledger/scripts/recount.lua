@@ -35,7 +35,10 @@ for _, id in ipairs(redis.call('ZRANGE', prefix .. 'open', 0, -1)) do
       sums[now_as .. '|jobs'] = (sums[now_as .. '|jobs'] or 0) + 1
       sums[now_as .. '|bytes'] = (sums[now_as .. '|bytes'] or 0) + (row[3] or 0)
     end
-    if runs and of_queue[queue_of(lane)] then of_queue[queue_of(lane)][id] = true end
+    if runs then -- it is in one place only
+      redis.call('ZREM', prefix .. 'waiting:' .. lane, id)
+      if of_queue[queue_of(lane)] then of_queue[queue_of(lane)][id] = true end
+    end
     if now_as and now_as ~= as then redis.call('HSET', its, 'counted', now_as) end
     if as and not now_as then redis.call('HDEL', its, 'counted') end -- it waits for its children
   end
