@@ -65,7 +65,7 @@ def install_package(image: Image, folder: Path) -> None:
     with tempfile.TemporaryDirectory() as copy:  # setuptools writes beside what it builds
         for name in SOURCES:
             _copy(ROOT / name, Path(copy) / name)
-            uv_install(lib, "--no-build-isolation", copy)
+        uv_install(lib, "--no-build-isolation", copy)
     leave_out(lib, image.unused)
     for name, module, function in image.programs:
         program = folder / "bin" / name
