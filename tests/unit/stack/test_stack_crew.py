@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -18,7 +17,18 @@ from tests.conftest import wait_for
 from .conftest import MakePart, gone
 from .test_stack_supervisor import SERVE, Events
 
-SLOW_END = f"signal.signal(signal.SIGTERM, lambda *_: (time.sleep(1.0), sys.exit()))\n{SERVE}"
+CREW = 5
+TOGETHER = f"""
+place = pathlib.Path(os.environ['PLACE'])
+def end(*_):
+    place.joinpath(f'{{os.getpid()}}.asked').touch()
+    while len(list(place.glob('*.asked'))) < {CREW}:
+        time.sleep(0.01)
+    place.joinpath(f'{{os.getpid()}}.ended').touch()
+    sys.exit()
+signal.signal(signal.SIGTERM, end)
+"""
+"""A program that ends only once all of the crew have been asked to: else it is killed."""
 
 
 def test_one_of_the_crew_comes_and_goes(make_part: MakePart) -> None:
@@ -60,16 +70,17 @@ def test_only_the_crew_is_added_and_under_names_of_their_own(make_part: MakePart
             supervisor.add(make_part("worker 1", SERVE, crew=True))
 
 
-def test_the_crew_is_asked_to_end_at_once(make_part: MakePart) -> None:
-    """Each takes a second: one after the other would be five."""
+def test_the_crew_is_asked_to_end_at_once(make_part: MakePart, tmp_path: Path) -> None:
+    env = {**os.environ, "PLACE": str(tmp_path)}
     with Supervisor() as supervisor:
-        crew = [
-            supervisor.add(make_part(f"worker {number}", SLOW_END, crew=True))
-            for number in range(5)
-        ]
+        crew = []
+        for number in range(CREW):
+            name = f"worker {number}"
+            ready = env | {"READY": str(tmp_path / f"{name}.ready")}
+            part = make_part(name, TOGETHER + SERVE, env=ready, crew=True)
+            crew.append(supervisor.add(part))
         wait_for(lambda: all([running.ask() for running in crew]))
-        start = time.monotonic()
-    assert time.monotonic() - start < 4
+    assert len(list(tmp_path.glob("*.ended"))) == CREW
 
 
 def test_wait_takes_a_step_again_and_again(make_part: MakePart) -> None:
@@ -88,28 +99,26 @@ def test_wait_takes_a_step_again_and_again(make_part: MakePart) -> None:
 
 def test_the_guard_ends_the_crew_first_and_at_once(tmp_path: Path) -> None:
     """A supervisor that is killed: its guard ends the crew together, then the rest."""
-    told = tmp_path / "told"
-    part = (
-        "import pathlib, signal, sys, time\n"
-        "name, seconds = sys.argv[1], float(sys.argv[2])\n"
-        "def end(*_):\n"
-        "    time.sleep(seconds)\n"
-        f"    open({str(told)!r}, 'a').write(name + '\\n')\n"
-        "    sys.exit()\n"
-        "signal.signal(signal.SIGTERM, end)\n"
-        "pathlib.Path(name + '.ready').touch()\n"
-        "signal.pause()\n"
-    )
+    broker = """
+place = pathlib.Path(os.environ['PLACE'])
+def end(*_):
+    place.joinpath('before').write_text(str(len(list(place.glob('*.ended')))))
+    sys.exit()
+signal.signal(signal.SIGTERM, end)
+"""
     code = f"""
 import os, pathlib, sys, time
 from kiosk_tasks.stack import Part, Supervisor
-def part(name, seconds, crew):
-    ready = pathlib.Path(name + '.ready')
-    argv = (sys.executable, '-S', '-I', '-c', {part!r}, name, seconds)
-    return Part(name, argv, dict(os.environ), pathlib.Path(name + '.log'), ready.exists, crew=crew)
+place = pathlib.Path({str(tmp_path)!r})
+def part(name, code, crew):
+    ready = place / (name + '.ready')
+    env = os.environ | {{'PLACE': str(place), 'READY': str(ready)}}
+    script = 'import os, pathlib, signal, sys, time\\n' + code + {SERVE!r}
+    argv = (sys.executable, '-S', '-I', '-c', script)
+    return Part(name, argv, env, place / (name + '.log'), ready.exists, crew=crew)
 with Supervisor() as supervisor:
-    supervisor.start([part('broker', '0', False)])
-    crew = [supervisor.add(part(f'worker{{n}}', '1', True)) for n in range(5)]
+    supervisor.start([part('broker', {broker!r}, False)])
+    crew = [supervisor.add(part(f'worker{{n}}', {TOGETHER!r}, True)) for n in range({CREW})]
     while not all([running.ask() for running in crew]):
         time.sleep(0.01)
     print(*supervisor.pids.values(), flush=True)
@@ -120,10 +129,7 @@ with Supervisor() as supervisor:
     ) as process:
         assert process.stdout is not None
         family = [psutil.Process(int(pid)) for pid in process.stdout.readline().split()]
-        assert len(family) == 6
-        start = time.monotonic()
+        assert len(family) == 1 + CREW
         os.kill(process.pid, signal.SIGKILL)
-        assert gone(family, limit_s=20)
-        assert time.monotonic() - start < 4
-    assert told.read_text().split()[-1] == "broker"
-    assert len(told.read_text().split()) == 6
+        assert gone(family, limit_s=40)
+    assert (tmp_path / "before").read_text() == str(CREW)
