@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from kiosk_tasks.errors import BrokerUnavailable, InvalidParameter
+from kiosk_tasks.ledger import Record
 from kiosk_tasks.metrics.server import Exporter
 from kiosk_tasks.metrics.source import Source, source_of
 from kiosk_tasks.settings import Settings
@@ -178,19 +179,25 @@ def test_web_service_of_a_frozen_broker_tells_its_numbers_while_all_else_waits(
         frozen = Broker(url, broker.prefix, broker.client)
         with web_service(frozen, tmp_path, monkeypatch) as web:
             release = threading.Event()
-            monkeypatch.setattr(web.ledger, "record", lambda _: release.wait(60))
+
+            def record(_: str) -> Record:
+                release.wait(60)
+                raise BrokerUnavailable("the broker does not answer.")
+
+            monkeypatch.setattr(web.ledger, "record", record)
             with ThreadPoolExecutor(60) as many:
                 waiting = [many.submit(web.http.get, f"/jobs/{n}") for n in range(60)]
                 try:
                     begun = time.monotonic()
                     text = web.http.get("/metrics").text
+                    assert web.http.get("/queues.json").status_code == 503
                     assert time.monotonic() - begun < SOON_S
                     assert not all(one.done() for one in waiting)
                 finally:
                     release.set()
             assert value(text, "kiosk_broker_up") == 0
             assert value(text, "kiosk_web_open_streams") == 0
-            assert web.http.get("/queues.json").status_code == 503
+            assert {one.result().status_code for one in waiting} == {503}
 
 
 def test_port_that_is_taken_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
