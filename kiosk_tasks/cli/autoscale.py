@@ -20,12 +20,11 @@ from kiosk_tasks.stack.remote import CeleryRemote
 from kiosk_tasks.stack.workers import crew_name, crew_part
 from kiosk_tasks.wiring import make_ledger
 
-__all__ = ["LOCAL_DRAIN_S", "LOCAL_WINDOW_S", "autoscale", "local_policies"]
+__all__ = ["LOCAL_WINDOW_S", "autoscale", "local_policies"]
 
-LOCAL_DRAIN_S = 10.0
 LOCAL_WINDOW_S = 20.0
 """A worker is there within seconds on this machine: no machine has to be started for it. So a
-worker may go sooner than the settings for a cluster say; their target is as short as this one."""
+worker may go sooner than the settings for a cluster say."""
 _AFTER_HARD_LIMIT_S = 120.0
 
 
@@ -57,12 +56,7 @@ def autoscale(most: int, say: Callable[[str], None]) -> Autoscale:
 
 
 def local_policies(settings: Settings, most: int) -> Mapping[str, Policy]:
-    """Return the policy of each queue, within what this machine has.
-
-    A target that nobody has chosen is shorter than a cluster's.
-    """
-    if "target_drain_s" not in settings.model_fields_set:
-        settings = settings.model_copy(update={"target_drain_s": LOCAL_DRAIN_S})
+    """Return the policy of each queue, within what this machine has."""
     queues = queue_names(task_types(), settings.stage_queues)
     return {queue: _within(settings.policy(queue), most) for queue in queues}
 
