@@ -94,6 +94,7 @@ class Autoscaler:
     def _resize(self, state: QueueState, goal: int, now_s: float) -> None:
         queue = state.queue
         before = self.crew.staying(queue)
+        goal = min(goal, max(before, state.wanted_workers))  # none is started only to be kept
         trouble = self._trouble.get(queue)
         if trouble and self.crew.last_start_s(queue) > trouble.last_s:
             del self._trouble[queue]

@@ -324,6 +324,19 @@ def test_a_queue_gives_its_workers_to_one_that_has_work(machine: Machine) -> Non
     assert machine.names() == ["track 1", "track 2", "track 3", "track 4"]
 
 
+def test_none_is_started_only_to_be_kept(machine: Machine) -> None:
+    """Damping lets workers stay; those that have gone for other work need not come back."""
+    machine.wants(predict=4)
+    machine.run(2)
+    machine.wants(track=4)
+    machine.run(8)
+    assert machine.names() == ["track 1", "track 2", "track 3", "track 4"]
+    machine.wants()
+    machine.run(WINDOW_S + 8)
+    assert machine.names() == []
+    assert len(machine.all) == 8
+
+
 def test_the_least_of_idle_queues_takes_nothing_from_runs(machine: Machine) -> None:
     idle = [QueueState(queue, 0, 0, 0.0, 0.0, 0.0, 1) for queue in ("track", "aged")]
     machine.states = [*idle, QueueState("predict", 0, 3, 0.0, 3.0, 0.0, 3)]
