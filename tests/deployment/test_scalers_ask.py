@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from tests.conftest import wait_for
-from tests.integration.test_alerts import OTHERS, OURS, panel_expressions
+from tests.deployment.test_alerts import OTHERS, OURS, panel_expressions
 from tests.kiosk_up import Kiosk
 from tests.processes import child
 from tests.prometheus import Prometheus, get
