@@ -200,8 +200,10 @@ def _do_a_job() -> tuple[str, int]:
     from kiosk_tasks import service
 
     forget_adapters()
-    job = service.submit_file("predict", SAMPLE, {})
-    (record,) = [r for r in service.watch([job.id]) if r is not None and r.status.terminal]
+    # in a process of its own: this one's Celery application may be another test's
+    submit = [sys.executable, "-m", "kiosk_tasks", "submit", "predict", str(SAMPLE)]
+    job_id = subprocess.run(submit, check=True, capture_output=True, text=True).stdout.strip()
+    (record,) = [r for r in service.watch([job_id]) if r is not None and r.status.terminal]
     return f"{record.status} {record.fields.get('reason', '')}".strip(), record.notes().get(
         "cells", 0
     )
