@@ -23,11 +23,12 @@ GROUPS = (
     ("integration",),
     ("deployment",),
     ("faults",),
+    ("security",),
     ("unit", "contract", "fuzz"),
 )
 """The longest first: the last begins when one of the others is through."""
 AT_ONCE = 4
-NOT_MEASURED = ("acceptance", "deployment", "faults")
+NOT_MEASURED = ("acceptance", "faults")
 """What they cover the others do, but for the way through everything."""
 
 
