@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -108,12 +109,13 @@ class Site:
         Half-written objects cannot be seen in the bucket; they stay for hours, since a writer may
         be slow. Only those count that the bucket would not remove even then.
         """
-        for part in (self.folder / "bucket").rglob("*.part"):
-            os.utime(part, (0, 0))
+        bucket = self.folder / "bucket"
+        for part in _files(bucket, ".part"):
+            with suppress(FileNotFoundError):
+                os.utime(part, (0, 0))
         self.bucket.remove_partials(_HOURS_S)
-        folders = (self.folder / "workspace", self.scratch)
-        files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
-        files += (self.folder / "bucket").rglob("*.part")
+        files = [*_files(self.folder / "workspace"), *_files(self.scratch)]
+        files += _files(bucket, ".part")
         return sorted(path.relative_to(self.folder).as_posix() for path in files)
 
     def empty(self) -> None:
@@ -124,6 +126,19 @@ class Site:
         for name in ("workspace", "scratch", "bucket/output"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
         self.scratch.mkdir()
+
+
+def _files(folder: Path, ending: str = "") -> list[Path]:
+    """Return the files below a folder that others change meanwhile.
+
+    `os.walk` passes over a folder that is gone when it gets there; `rglob` raises.
+    """
+    return [
+        Path(place, name)
+        for place, _, names in os.walk(folder)
+        for name in names
+        if name.endswith(ending)
+    ]
 
 
 def new_site(folder: Path, valkey: Valkey, *, database: int = 0, **env: str) -> Site:
