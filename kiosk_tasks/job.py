@@ -133,6 +133,7 @@ class JobType(Generic[P]):
     accepts: endings of the files that it reads, for a person who picks one.
     seconds: time limit of one link of the job; the worker ends it after that.
     reads_archives: a zip archive is one input to it; else its files are inputs, one by one.
+    internal: only other jobs submit it, as their children; no page, command or archive offers it.
     """
 
     name: str
@@ -144,6 +145,7 @@ class JobType(Generic[P]):
     accepts: tuple[str, ...] = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
     seconds: int = 1800
     reads_archives: bool = False
+    internal: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a declaration that could not be run, where it is written."""

@@ -18,15 +18,24 @@ from kiosk_tasks.archive_jobs import ARCHIVE_END, archive_of, is_archive
 from kiosk_tasks.errors import UnknownJobType
 from kiosk_tasks.job import JobType
 
-__all__ = ["ENTRY_POINTS", "find", "find_for", "job_types", "task_types"]
+__all__ = ["ENTRY_POINTS", "declared", "find", "find_for", "job_types", "task_types"]
 
 ENTRY_POINTS = "kiosk_tasks.job_types"
 """Entry-point group by which an installed package adds job types."""
 
 
-@cache
 def job_types() -> Mapping[str, JobType[Any]]:
-    """Return every declared job type by name; raises ValueError if two share a name or an alias."""
+    """Return every job type that people submit, by name; raises ValueError as `declared` does."""
+    offered = (one for one in declared().values() if not one.internal)
+    return MappingProxyType({one.name: one for one in offered})
+
+
+@cache
+def declared() -> Mapping[str, JobType[Any]]:
+    """Return every declared job type by name, internal ones among them.
+
+    Raises ValueError if two share a name or an alias.
+    """
     found: dict[str, JobType[Any]] = {}
     origin: dict[str, str] = {}
     for module in (*_own_modules(), *_plugin_modules()):
@@ -47,9 +56,9 @@ def job_types() -> Mapping[str, JobType[Any]]:
 
 def task_types() -> Mapping[str, JobType[Any]]:
     """Return every job type that workers run, by name: the declared ones, and their archives."""
-    declared = job_types()
-    archives = [archive_of(one) for one in declared.values() if not one.reads_archives]
-    return MappingProxyType({**declared, **{one.name: one for one in archives}})
+    taken = (one for one in declared().values() if not (one.reads_archives or one.internal))
+    archives = [archive_of(one) for one in taken]
+    return MappingProxyType({**declared(), **{one.name: one for one in archives}})
 
 
 def find_for(name: str, fields: Mapping[str, Any]) -> JobType[Any]:
@@ -58,6 +67,8 @@ def find_for(name: str, fields: Mapping[str, Any]) -> JobType[Any]:
     fields: source and parameters, as `new_job` takes them. Raises UnknownJobType.
     """
     job_type = find(name)
+    if job_type.internal:
+        raise _unknown(name)
     if job_type.name.endswith(ARCHIVE_END) or not is_archive(fields):
         return job_type
     return find(f"{job_type.name}{ARCHIVE_END}")
@@ -69,11 +80,19 @@ def find(name: str) -> JobType[Any]:
     With `-zip` behind it, the one that does archives.
     """
     plain = name.removesuffix(ARCHIVE_END)
-    for job_type in job_types().values():
-        if plain == job_type.name or plain in job_type.aliases:
+    for job_type in declared().values():
+        if name == job_type.name or (not job_type.internal and _is_called(job_type, plain)):
             return job_type if plain == name or job_type.reads_archives else archive_of(job_type)
+    raise _unknown(name)
+
+
+def _unknown(name: str) -> UnknownJobType:
     known = ", ".join(sorted(job_types()))
-    raise UnknownJobType(f'there is no job type "{name}"; there are {known}.')
+    return UnknownJobType(f'there is no job type "{name}"; there are {known}.')
+
+
+def _is_called(job_type: JobType[Any], name: str) -> bool:
+    return name == job_type.name or name in job_type.aliases
 
 
 def _own_modules() -> list[str]:

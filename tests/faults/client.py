@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from kiosk_tasks.jobs import job_types
+from kiosk_tasks.jobs import declared
 from kiosk_tasks.ledger import Ledger
 from kiosk_tasks.settings import Settings
 from kiosk_tasks.wiring import make_ledger
@@ -72,7 +72,7 @@ def client_of(site: Site) -> Iterator[Client]:
 def _forget_application() -> None:
     """Let the next use of the application read its settings anew."""
     forget_adapters()
-    job_types.cache_clear()
+    declared.cache_clear()
     for name in list(sys.modules):
         if name in _FRESH or name.startswith(_FRESH_PACKAGE):
             del sys.modules[name]

@@ -32,7 +32,7 @@ from kiosk_tasks.errors import (
     UnusableImage,
 )
 from kiosk_tasks.job import Status, new_job
-from kiosk_tasks.jobs import find, job_types
+from kiosk_tasks.jobs import declared, find
 from kiosk_tasks.ledger import LostJobs, Record
 from kiosk_tasks.queues import numbers_of
 from kiosk_tasks.run.held import BrokerLists
@@ -317,7 +317,7 @@ def client_of(site: Site, plugin: Path) -> Iterator[Client]:
 def _forget_application() -> None:
     """Let the next use of the application read its settings anew."""
     forget_adapters()
-    job_types.cache_clear()
+    declared.cache_clear()
     for name in _FRESH:
         sys.modules.pop(name, None)
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from kiosk_tasks.job import Status, new_job
-from kiosk_tasks.jobs import job_types
+from kiosk_tasks.jobs import declared, job_types
 from kiosk_tasks.run.local import MemoryReporter, run_local
 from kiosk_tasks.settings import Settings
 from tests.docs_reference.commands import command_names, options_of
@@ -65,9 +65,9 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: example\nVersion: 1\n")
     (info / "entry_points.txt").write_text("[kiosk_tasks.job_types]\nclumps = clumps\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    job_types.cache_clear()
+    declared.cache_clear()
     yield
-    job_types.cache_clear()
+    declared.cache_clear()
     sys.modules.pop("clumps", None)
 
 

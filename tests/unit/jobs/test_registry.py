@@ -21,14 +21,18 @@ Install = Callable[..., None]
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
     """Return a function that installs a job type from a package with one file."""
 
-    def make(module: str, *, name: str, aliases: tuple[str, ...] = ()) -> None:
+    def make(
+        module: str, *, name: str, aliases: tuple[str, ...] = (), internal: bool = False
+    ) -> None:
         code = f"""
             from kiosk_tasks.job import JobType, Params
 
             def only(value, ctx):
                 return value
 
-            job_type = JobType({name!r}, "Mine", "my_queue", Params, (only,), aliases={aliases!r})
+            job_type = JobType(
+                {name!r}, "Mine", "my_queue", Params, (only,), {aliases!r}, internal={internal}
+            )
         """
         (tmp_path / f"{module}.py").write_text(textwrap.dedent(code))
         info = tmp_path / f"{module}-1.0.dist-info"
@@ -42,7 +46,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
     fresh = ("celeryconfig", "kiosk_tasks.run.chain", "kiosk_tasks.run.task")
 
     def forget() -> None:
-        jobs.job_types.cache_clear()
+        jobs.declared.cache_clear()
         for name in (*fresh, *(name for name in set(sys.modules) - modules if "plugin" in name)):
             sys.modules.pop(name, None)
 
@@ -52,7 +56,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
 
 
 def test_own_job_types_are_found_in_the_folder() -> None:
-    jobs.job_types.cache_clear()
+    jobs.declared.cache_clear()
     found = jobs.job_types()
     assert "predict" in found
     assert found["predict"].name == "predict"
@@ -92,6 +96,19 @@ def test_names_are_not_shared(install: Install, name: str, aliases: tuple[str, .
     install("plugin_two", name=name, aliases=aliases)
     with pytest.raises(ValueError, match=r"kiosk_tasks\.jobs\.predict and in plugin_two"):
         jobs.job_types()
+
+
+def test_internal_job_types_are_run_and_not_offered(install: Install) -> None:
+    install("plugin_three", name="part_of_mine", aliases=("part",), internal=True)
+    assert "part_of_mine" not in jobs.job_types()
+    assert "part_of_mine" in jobs.task_types()
+    assert "part_of_mine-zip" not in jobs.task_types()
+    assert jobs.find("part_of_mine").internal  # as a parent submits its children
+    for name in ("part", "part_of_mine-zip"):
+        with pytest.raises(UnknownJobType):
+            jobs.find(name)
+    with pytest.raises(UnknownJobType, match="there are mesmer, polaris, predict"):
+        jobs.find_for("part_of_mine", {})
 
 
 def test_package_gives_tasks_by_name() -> None:
