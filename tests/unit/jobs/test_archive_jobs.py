@@ -245,7 +245,7 @@ def test_the_job_type_of_archives_is_derived() -> None:
 def test_a_job_type_may_read_archives_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     base = find("predict")
     own = JobType("own", "Own", "own", base.params, base.stages, reads_archives=True)
-    monkeypatch.setattr(jobs, "job_types", lambda: {"own": own})
+    monkeypatch.setattr(jobs, "declared", lambda: {"own": own})
     assert find_for("own", {"input_file_name": "x.zip"}) is find("own-zip") is own
     assert "own-zip" not in jobs.task_types()
 
