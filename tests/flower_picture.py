@@ -15,8 +15,9 @@ from playwright.sync_api import Page
 from tests.browser import LIMIT_MS, chromium
 from tests.conftest import wait_for
 from tests.kiosk_up import Kiosk, kiosk_up
+from tests.ports import free_port
 from tests.processes import child
-from tests.security_site import ask, free_port
+from tests.security_site import ask
 
 PICTURE = Path(__file__).parents[1] / "docs" / "images" / "flower.png"
 IMAGE = Path(__file__).parents[1] / "samples" / "nuclei_512.tif"

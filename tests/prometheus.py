@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.conftest import wait_for
+from tests.ports import free_port
 from tests.processes import child
-from tests.security_site import free_port
 from tests.tools import tool
 
 __all__ = ["Prometheus", "get", "prometheus"]

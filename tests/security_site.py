@@ -20,6 +20,7 @@ import pytest
 import redis
 
 from tests.conftest import wait_for
+from tests.ports import free_port
 from tests.processes import child
 
 __all__ = [
@@ -27,7 +28,6 @@ __all__ = [
     "certificates",
     "client",
     "connect",
-    "free_port",
     "kiosk",
     "python",
     "server",
@@ -247,12 +247,6 @@ def _openssl(*arguments: str | Path) -> None:
         if os.environ.get("CI"):
             raise
         pytest.skip("no openssl")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _listens(port: int) -> bool:

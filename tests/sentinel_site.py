@@ -17,8 +17,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from tests.conftest import wait_for
+from tests.ports import free_port
 from tests.processes import child
-from tests.security_site import free_port
 
 __all__ = ["MASTER", "Sentinels", "sentinels"]
 

@@ -17,8 +17,9 @@ from tests.acceptance.conftest import SAMPLES, Shell
 from tests.browser import LIMIT_MS, chromium, picture
 from tests.conftest import wait_for
 from tests.kiosk_up import Kiosk
+from tests.ports import free_port
 from tests.processes import child
-from tests.security_site import ask, free_port, python
+from tests.security_site import ask, python
 
 USER, PASSWORD = "lab", "word-12345"
 IMAGE = SAMPLES / "nuclei_512.tif"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from tests.browser import JOB_LIMIT_MS, choose, chromium, has_pixels, opened, st
 from tests.conftest import wait_for
 from tests.kiosk_up import Kiosk
 from tests.page_images import draw_images
+from tests.ports import free_port
 from tests.processes import child
 
 RATE = 12
@@ -23,9 +23,7 @@ RATE = 12
 @pytest.fixture
 def closed(kiosk: Kiosk, tmp_path: Path) -> Iterator[str]:
     """URL of a second service of the same stack, which asks for tokens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     url, log = f"http://127.0.0.1:{port}", tmp_path / "log"
     argv = [sys.executable, "-m", "kiosk_tasks", "web", "--port", str(port)]
     env = {**kiosk.env, "KIOSK_API_TOKENS": "alice:sesame", "KIOSK_WEB_RATE": str(RATE)}

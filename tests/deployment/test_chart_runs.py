@@ -30,7 +30,7 @@ import yaml
 
 from tests.chart.checks import Object, containers, environment, pods
 from tests.conftest import wait_for
-from tests.faults.valkey import free_port
+from tests.ports import free_port
 from tests.processes import child
 from tests.rendered import CHART, render
 

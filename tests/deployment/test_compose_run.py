@@ -40,9 +40,9 @@ from tests.acceptance.conftest import SAMPLES
 from tests.compose_file import ROOT, resolved
 from tests.conftest import wait_for
 from tests.kiosk_up import Kiosk
+from tests.ports import free_port
 from tests.processes import child
 from tests.s3_server import s3_server
-from tests.security_site import free_port
 from tests.tools import tool
 
 _LIMIT_S = 120

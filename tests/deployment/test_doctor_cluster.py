@@ -26,9 +26,10 @@ from kiosk_tasks.errors import ModelMismatch
 from kiosk_tasks.settings import PROTOCOL
 from tests.conftest import wait_for
 from tests.fake_models import FakeModel, FakeModels, ours
+from tests.ports import free_port
 from tests.processes import child
 from tests.prometheus import prometheus
-from tests.security_site import ask, free_port, kiosk, server, site_env
+from tests.security_site import ask, kiosk, server, site_env
 
 LOGIN = "lab:word-12345"
 WORDS = {f"KIOSK_{name.upper()}_PASSWORD": f"pw-{name}-1234" for name in COMPONENTS}

@@ -22,9 +22,9 @@ from kiosk_tasks.metrics.server import Exporter
 from kiosk_tasks.metrics.source import Source, source_of
 from kiosk_tasks.settings import Settings
 from tests.conftest import Broker, wait_for
+from tests.ports import free_port
 from tests.processes import child
 from tests.prometheus import get
-from tests.security_site import free_port
 from tests.web_service import web_service
 
 QUEUES = ("predict", "spot")

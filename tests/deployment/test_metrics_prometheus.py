@@ -28,9 +28,10 @@ from tests.faults.fleet import Fleet, Kind
 from tests.faults.site import ROOT, Site, new_site
 from tests.faults.valkey import Valkey
 from tests.ledger_truth import Counts, Watch, watching
+from tests.ports import free_port
 from tests.processes import child
 from tests.prometheus import Prometheus, get, prometheus
-from tests.security_site import ask, free_port
+from tests.security_site import ask
 from tests.tools import tool
 
 JOBS, LONG = 300, 2
@@ -103,10 +104,12 @@ class Drained:
 
         moment: selects the series that tells the moment by the server's clock.
         """
+        # The moments first: Prometheus goes on, and a scrape between two queries would be torn.
+        moments = sorted(self.prometheus.samples(moment).items())
         columns = {name: self._series(selector) for name, selector in selectors.items()}
         return [
             (self.watch.at(told), {name: one.get(at, 0) for name, one in columns.items()})
-            for at, told in sorted(self.prometheus.samples(moment).items())
+            for at, told in moments
         ]
 
     def _series(self, selector: str) -> dict[float, float]:

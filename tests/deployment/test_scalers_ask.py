@@ -18,10 +18,11 @@ import yaml
 from tests.conftest import wait_for
 from tests.deployment.test_alerts import OTHERS, OURS, panel_expressions
 from tests.kiosk_up import Kiosk
+from tests.ports import free_port
 from tests.processes import child
 from tests.prometheus import Prometheus, get
 from tests.rendered import CHART, NAMESPACE, VARIANTS, by_queue, of_kind, render
-from tests.security_site import ask, free_port
+from tests.security_site import ask
 from tests.tools import tool
 
 LOGIN = "lab:word-12345"

@@ -14,7 +14,8 @@ import redis
 
 from kiosk_tasks.ports import Storage
 from kiosk_tasks.storage import from_url
-from tests.faults.valkey import Valkey, free_port
+from tests.faults.valkey import Valkey
+from tests.ports import free_port
 
 __all__ = ["INPUT", "QUEUE", "ROOT", "Site", "install_plugin", "new_site", "startup"]
 

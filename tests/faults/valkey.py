@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
@@ -14,17 +13,10 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from tests.conftest import wait_for
+from tests.ports import free_port
 from tests.processes import child
 
-__all__ = ["Valkey", "free_port"]
-
-
-def free_port() -> int:
-    """Return a loopback port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+__all__ = ["Valkey"]
 
 
 class Valkey:

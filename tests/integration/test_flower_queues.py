@@ -16,8 +16,9 @@ import pytest
 import redis
 
 from tests.conftest import wait_for
+from tests.ports import free_port
 from tests.processes import child
-from tests.security_site import ask, free_port, python, site_env
+from tests.security_site import ask, python, site_env
 
 LOGIN = "lab:word-12345"
 PREFIX = "other:"

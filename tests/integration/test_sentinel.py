@@ -24,8 +24,9 @@ from kiosk_tasks.redis_clients import (
 )
 from kiosk_tasks.settings import InvalidSetting, Settings
 from tests.conftest import wait_for
+from tests.ports import free_port
 from tests.processes import child
-from tests.security_site import ask, free_port, kiosk, python, site_env
+from tests.security_site import ask, kiosk, python, site_env
 from tests.sentinel_site import Sentinels, sentinels
 
 QUICK = {"KIOSK_LEASE": "4", "KIOSK_REAP_EVERY": "1", "KIOSK_VISIBILITY_TIMEOUT": "6"}

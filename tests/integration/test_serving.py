@@ -33,6 +33,7 @@ from kiosk_tasks.serving.protos import (
 from kiosk_tasks.serving.tensors import to_proto
 from kiosk_tasks.serving.versions import VersionState
 from tests.built_models import build
+from tests.ports import free_port
 
 OPTIONS = ("--poll-s", "0.05", "--max-wait-ms", "20", "--max-runs", "1", "--max-batch", "8")
 
@@ -360,7 +361,7 @@ def test_a_server_that_comes_up_late_answers_with_typed_values_and_ends_with_0(
 ) -> None:
     for name in ("Identity", "Half", "Integers"):
         shutil.copytree(server.toys / name, tmp_path / "models" / name)
-    port = _free_port()
+    port = free_port()
     client = TensorFlowServing(f"127.0.0.1:{port}", wait_s=100)
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(client.signature, "Identity")
@@ -398,11 +399,3 @@ def _ended(client: TensorFlowServing, name: str) -> int:
     except UnknownModel:
         return 0
     return states.count(VersionState.END)
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

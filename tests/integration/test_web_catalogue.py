@@ -20,6 +20,7 @@ from kiosk_tasks.jobs import job_types
 from kiosk_tasks.serving.protos import get_model_status_pb2, model_service_pb2_grpc
 from kiosk_tasks.serving.versions import VersionState
 from tests.conftest import Broker, wait_for
+from tests.ports import free_port
 from tests.web_service import WebService, packed, web_service
 
 
@@ -28,12 +29,6 @@ def web(broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     nobody = {"MODEL_SERVER": f"127.0.0.1:{free_port()}"}
     with web_service(broker, tmp_path, monkeypatch, **nobody) as service:
         yield service
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Models(model_service_pb2_grpc.ModelServiceServicer):

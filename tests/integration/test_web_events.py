@@ -19,6 +19,7 @@ import pytest
 
 from kiosk_tasks.job import Status
 from tests.conftest import Broker, wait_for
+from tests.ports import free_port
 from tests.processes import child
 from tests.web_service import WebService, packed, web_service
 
@@ -226,9 +227,7 @@ def test_streams_go_on_after_the_broker_was_away(
 def test_the_service_stops_at_once_though_clients_follow_jobs(
     web: WebService, follow: Follow, tmp_path: Path
 ) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     log, url = tmp_path / "log", f"http://127.0.0.1:{port}"
     argv = [sys.executable, "-m", "kiosk_tasks", "web", "--port", str(port)]
     jobs = [web.submit() for _ in range(5)]

@@ -14,8 +14,9 @@ from kiosk_tasks.settings import InvalidSetting, Settings
 from kiosk_tasks.stack import OpenFlower, Stack
 from kiosk_tasks.stack.flower import flower_url
 from tests.conftest import wait_for
+from tests.ports import free_port
 from tests.processes import child
-from tests.security_site import ask, free_port, kiosk, python, site_env
+from tests.security_site import ask, kiosk, python, site_env
 
 LOGIN = "lab:pass word-1234"
 PASSWORD = "pass word-1234"  # noqa: S105

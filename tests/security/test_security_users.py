@@ -12,12 +12,12 @@ import redis
 
 from kiosk_tasks.broker_users import COMPONENTS, user_name
 from tests.conftest import wait_for
+from tests.ports import free_port
 from tests.processes import child
 from tests.security_site import (
     ask,
     client,
     connect,
-    free_port,
     kiosk,
     python,
     server,
