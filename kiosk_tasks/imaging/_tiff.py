@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from math import prod
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +18,13 @@ from kiosk_tasks.errors import UnreadableImage
 from kiosk_tasks.imaging._colour import assemble
 from kiosk_tasks.imaging._ome import check_ome
 from kiosk_tasks.imaging._pixel_size import from_ome, from_resolution, micrometres
-from kiosk_tasks.imaging._tiff_chunks import CODECS, at_best, check_chunk
+from kiosk_tasks.imaging._tiff_chunks import (
+    CODECS,
+    STREAMS,
+    at_best,
+    check_chunk,
+    check_stream,
+)
 from kiosk_tasks.imaging._tiff_scan import scan_tiff
 from kiosk_tasks.imaging.image import Image
 from kiosk_tasks.imaging.limits import ImageLimits
@@ -39,11 +47,12 @@ class TiffImage:
     Raises UnreadableImage and ImageTooLarge for headers that are traps.
     """
 
-    def __init__(self, path: Path, name: str, limits: ImageLimits) -> None:
-        self._all_directories = scan_tiff(path, name, limits)
+    def __init__(self, source: Path | BinaryIO, name: str, limits: ImageLimits) -> None:
+        """source: a file that is there, or one open for reading, which stays open."""
+        self._all_directories = scan_tiff(source, name, limits)
         self._name = name
-        self._size_bytes = path.stat().st_size
-        self._file = TiffFile(path, _multifile=False)  # never opens a file that a file names
+        self._file = TiffFile(source, _multifile=False)  # never opens a file that a file names
+        self._size_bytes = self._file.filehandle.size
         try:
             if self._file.is_ome:
                 check_ome(self._file.ome_metadata or "", name, limits)
@@ -66,7 +75,16 @@ class TiffImage:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file, if it was opened here."""
         self._file.close()
+
+    @property
+    def series(self) -> Any:
+        """The TiffPageSeries of the image, at its full resolution."""
+        return self._series
 
     @property
     def alpha(self) -> int:
@@ -84,11 +102,24 @@ class TiffImage:
         height, width = self.plane_size(axes)
         return -(-prod(self.shape) // (height * width * self._samples))
 
+    @property
+    def is_colour(self) -> bool:
+        """Whether the samples of a pixel are red, green and blue."""
+        return self._page.photometric in _COLOUR
+
     def check_bytes(self) -> None:
         """Refuse a file that lacks bytes of its pixels, which tifffile may take for zeros.
 
         Chunks that would decode to more than their part of the image are refused as well.
         """
+        self.check_length()
+        if self._series.dataoffset is None:
+            for page in self._series.pages:
+                self.check_page(page)
+                self._check_streams(page)
+
+    def check_length(self) -> None:
+        """Refuse a file that is too short for its pixels, whatever is in it."""
         codec = self._page.compression
         if codec not in CODECS:
             raise UnreadableImage(
@@ -97,20 +128,16 @@ class TiffImage:
             )
         if self._series.nbytes > at_best(codec) * self._size_bytes:
             raise self._cut_short(f"its pixels need more than {self._size_bytes} bytes")
-        if self._series.dataoffset is not None:
-            if self._series.dataoffset + self._series.nbytes > self._size_bytes:
-                raise self._cut_short("its pixels end after the file does")
-            return
-        for page in self._series.pages:
-            if page is None:
-                raise self._cut_short("some of the planes it lists are not in it")
-            self._check_page(page)
+        offset = self._series.dataoffset
+        if offset is not None and offset + self._series.nbytes > self._size_bytes:
+            raise self._cut_short("its pixels end after the file does")
 
     def pixels(self) -> NDArray[Any]:
         """Decode; shape as `shape`, dtype as in the file, dark is low."""
-        return self._upright(self._series.asarray(maxworkers=1))
+        return self.upright(self._series.asarray(maxworkers=1))
 
-    def _upright(self, pixels: NDArray[Any]) -> NDArray[Any]:
+    def upright(self, pixels: NDArray[Any]) -> NDArray[Any]:
+        """Return pixels with dark being low; raises UnreadableImage for colours of inks."""
         if self._page.photometric == PHOTOMETRIC.SEPARATED:
             raise UnreadableImage(f"{self._name} has CMYK colours; save it as RGB or grey.")
         if self._page.photometric == PHOTOMETRIC.MINISWHITE and pixels.dtype.kind == "u":
@@ -120,7 +147,7 @@ class TiffImage:
     def image(self, pixels: NDArray[Any], axes: str | None) -> Image:
         """Name the axes of decoded pixels; alpha is dropped."""
         found = self._series.axes
-        colour = self._page.photometric in _COLOUR
+        colour = self.is_colour
         samples = found.find("S")
         if samples >= 0 and self.alpha:
             kept = range(pixels.shape[samples] - self.alpha)
@@ -129,7 +156,10 @@ class TiffImage:
             pixels = pixels.take(range(3), axis=samples)
         return assemble(pixels, found, axes, colour=colour)
 
-    def _check_page(self, page: Any) -> None:
+    def check_page(self, page: Any) -> None:
+        """Refuse a page (tifffile's; None is one that is missing) that lacks strips or tiles."""
+        if page is None:
+            raise self._cut_short("some of the planes it lists are not in it")
         offsets, counts = page.dataoffsets, page.databytecounts
         wanted = prod(page.chunked)
         present = sum(
@@ -146,8 +176,22 @@ class TiffImage:
         ):
             height, width = self.plane_size(None)
             raise self._cut_short(f"{height} × {width} px need more than {sum(counts)} bytes")
-        if fact := check_chunk(self._file.filehandle, page):
+        if fact := check_chunk(page):
             raise self._cut_short(fact)
+
+    def check_stream(self, keyframe: Any, stream: Callable[[], bytes]) -> None:
+        """Refuse a strip or tile that claims to be larger than it is; see `_tiff_chunks`."""
+        if fact := check_stream(keyframe, stream):
+            raise self._cut_short(fact)
+
+    def _check_streams(self, page: Any) -> None:
+        if page.keyframe.compression not in STREAMS:
+            return
+        file = self._file.filehandle
+        for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False):
+            if count:
+                file.seek(offset)
+                self.check_stream(page.keyframe, partial(file.read, count))
 
     def _cut_short(self, fact: str) -> UnreadableImage:
         return UnreadableImage(

@@ -84,13 +84,13 @@ class TiffMovie(TiffImage):
         if series.dataoffset is not None and not self._single:
             kind = self.dtype.newbyteorder(self._file.byteorder)
             array = DiskArray(self._path, kind, self.shape, series.dataoffset)
-            return self._upright(array.part(index))
+            return self.upright(array.part(index))
         if not self.reads_parts:
-            return self._upright(series.asarray(maxworkers=1)[index])
+            return self.upright(series.asarray(maxworkers=1)[index])
         outer = self.shape[: len(self.shape) - len(inner)]
         wanted = np.asarray(np.arange(prod(outer)).reshape(outer)[index[: len(outer)]])
         pages = [self._decoded(int(number))[index[len(outer) :]] for number in wanted.flat]
-        return self._upright(np.stack(pages).reshape(wanted.shape + pages[0].shape))
+        return self.upright(np.stack(pages).reshape(wanted.shape + pages[0].shape))
 
     def _pages(self) -> Any:
         return self._file.series if self._single else self._series.pages

@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from os import SEEK_END
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,6 +21,7 @@ _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 
 _TYPE_BYTES |= {13: 4, 16: 8, 17: 8, 18: 8}
 _DESCRIPTION = 270
 _TEXTS = (_DESCRIPTION, 700)  # and XMP: tifffile parses both as XML
+_PIECES = (273, 279, 324, 325)  # where strips and tiles are, and how long: tifffile loads all
 _POINTERS = (330, 34665, 34853)  # SubIFDs, Exif, GPS
 _DIRECTORIES_PER_PLANE = 2  # LSM files have a thumbnail beside each plane
 _TAGS_PER_PLANE = 64
@@ -27,16 +29,24 @@ _MOST_TAGS = 4096  # of one directory
 _DEEPEST = 4
 _TEXT_BYTES = 2**24  # OME-XML of 10 000 planes has 7 MB
 _LARGE_VALUE_BYTES = 1024
+_MOST_PIECES = 2**23  # of a plane; 2^36 px in tiles of 128 px are half of that
 
 
-def scan_tiff(path: Path, name: str, limits: ImageLimits) -> bool:
+def scan_tiff(source: Path | BinaryIO, name: str, limits: ImageLimits) -> bool:
     """Refuse a file whose directories are a trap; tell whether all of them are in the file.
 
+    source: a file that is there, or one open for reading, which stays open.
     Raises UnreadableImage (a circle, values that do not fit into the file, XML entities) and
     ImageTooLarge (more directories than planes are allowed).
     """
-    with path.open("rb") as file:
-        return _Scan(file, path.stat().st_size, name, limits).run()
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            return scan_tiff(file, name, limits)
+    size_bytes = source.seek(0, SEEK_END)
+    source.seek(0)
+    complete = _Scan(source, size_bytes, name, limits).run()
+    source.seek(0)
+    return complete
 
 
 @dataclass
@@ -95,6 +105,8 @@ class _Scan:
         size_bytes = count * _TYPE_BYTES.get(kind, 1)
         if size_bytes > self.size_bytes:
             raise self._refused(f"tag {code} has more bytes than the file")
+        if code in _PIECES and count > _MOST_PIECES:
+            raise self._refused(f"a plane of it is in {count} pieces")
         if size_bytes > _LARGE_VALUE_BYTES:
             self.value_bytes += size_bytes
             if self.value_bytes > 2 * self.size_bytes:

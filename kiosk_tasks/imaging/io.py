@@ -18,7 +18,7 @@ from kiosk_tasks.imaging.limits import ImageLimits, check_file_bytes
 
 __all__ = ["check_size", "is_image_file", "is_tiff", "read", "refusing_damage", "write_labels"]
 
-_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
 _OTHERS = {
@@ -75,13 +75,13 @@ def read(
 def is_image_file(path: Path) -> bool:
     """Tell by its first bytes whether a file is of a kind that `read` takes."""
     with path.open("rb") as file:
-        return file.read(8).startswith((*_TIFF, _PNG, _JPEG))
+        return file.read(8).startswith((*TIFF_STARTS, _PNG, _JPEG))
 
 
 def is_tiff(path: Path) -> bool:
     """Tell by its first bytes whether a file is a TIFF, OME and BigTIFF among them."""
     with path.open("rb") as file:
-        return file.read(4) in _TIFF
+        return file.read(4) in TIFF_STARTS
 
 
 def _open(path: Path, name: str, limits: ImageLimits) -> TiffImage | RasterFile:
@@ -89,7 +89,7 @@ def _open(path: Path, name: str, limits: ImageLimits) -> TiffImage | RasterFile:
         start = file.read(16)
     if not start:
         raise UnreadableImage(f"{name} is empty (0 bytes); upload it again.")
-    if start.startswith(_TIFF):
+    if start.startswith(TIFF_STARTS):
         return TiffImage(path, name, limits)
     if start.startswith((_PNG, _JPEG)):
         return RasterFile(path, name)

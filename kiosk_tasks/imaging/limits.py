@@ -17,11 +17,13 @@ class ImageLimits:
     max_pixels: rows × columns.
     max_frames: planes: frames × depths × channels.
     max_bytes: of the file, and of its pixels once decoded.
+    pixels_setting: what the operator sets `max_pixels` with.
     """
 
     max_pixels: int = 2**26
     max_frames: int = 10_000
     max_bytes: int = 8 * 2**30
+    pixels_setting: str = "KIOSK_MAX_PIXELS"
 
     def check(
         self, name: str, plane: tuple[int, int], *, planes: int = 1, pixel_bytes: int = 1
@@ -34,7 +36,7 @@ class ImageLimits:
         if height * width > self.max_pixels:
             raise ImageTooLarge(
                 f"{name} has {height} × {width} px; this queue takes {spaced(self.max_pixels)} px. "
-                "Split the image or set KIOSK_MAX_PIXELS."
+                f"Split the image or set {self.pixels_setting}."
             )
         self.check_planes(name, planes)
         total_bytes = prod((height, width, planes, pixel_bytes))
