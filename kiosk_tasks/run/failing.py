@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import random
 
 from billiard.exceptions import SoftTimeLimitExceeded
 
-from kiosk_tasks.errors import InternalError, KioskError, OutOfMemory, TimeLimit, WorkerDied
-from kiosk_tasks.redaction import hide
+from kiosk_tasks.errors import KioskError, TimeLimit, WorkerDied
+from kiosk_tasks.unforeseen import in_our_words
 
 __all__ = ["as_ours", "pause_s", "too_many_deaths"]
-
-log = logging.getLogger(__name__)
 
 _BACKOFF_MAX_S = 60
 
@@ -27,18 +24,9 @@ def too_many_deaths(attempts: int) -> WorkerDied:
 
 def as_ours(error: Exception, job_id: str) -> KioskError:
     """Return the error of our tree that says what any exception means."""
-    if isinstance(error, KioskError):
-        return error
-    if isinstance(error, MemoryError):
-        return OutOfMemory(
-            "the worker has not enough memory for this image. "
-            "Split the image, or run the worker with more."
-        )
     if isinstance(error, SoftTimeLimitExceeded):
         return TimeLimit("the job took longer than its time limit. Split the image.")
-    log.error("unforeseen job_id=%s", job_id, exc_info=error)
-    what = hide(f"{type(error).__name__}: {error}")
-    return InternalError(f"an unforeseen error ({what}); see the log.")
+    return in_our_words(error, job_id)
 
 
 def pause_s(retries: int) -> float:
