@@ -15,7 +15,8 @@ class Limits:
     """What an operator allows and tunes.
 
     max_pixels: rows × columns of the largest image.
-    max_batch: tiles per request to the model server.
+    max_batch: tiles of 512 px per request to the model server.
+    max_items: smaller tiles per request, at most; None: no more than of 512 px.
     max_frames: planes of the longest movie or stack.
     max_file_bytes: of the largest input, and of its pixels once decoded.
     max_archive_members, max_archive_bytes, max_archive_ratio: see ArchiveLimits.
@@ -24,6 +25,7 @@ class Limits:
 
     max_pixels: int = 2**26
     max_batch: int = 8
+    max_items: int | None = None
     max_frames: int = 10_000
     max_file_bytes: int = 8 * 2**30
     max_archive_members: int = 10_000

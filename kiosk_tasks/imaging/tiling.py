@@ -1,4 +1,4 @@
-"""Cut a plane into square tiles that overlap, and blend what a model made of them."""
+"""Cut a plane into square tiles that overlap; `stitching` puts together what came of them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kiosk_tasks.errors import InvalidParameter, ModelMismatch
+from kiosk_tasks.errors import InvalidParameter
 
-__all__ = ["Stitcher", "TileLayout", "cut", "iter_tiles", "stitch"]
+__all__ = ["TileCutter", "TileLayout", "cut", "iter_tiles"]
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,30 @@ class TileLayout:
         """Return how many tiles there are."""
         return len(self.rows) * len(self.columns)
 
-    def weights(self, index: int) -> NDArray[np.float32]:
-        """Return how much each pixel of that tile counts, (tile, tile) float32.
+    def weights(
+        self, index: int, rows: slice = slice(None), columns: slice = slice(None)
+    ) -> NDArray[np.float32]:
+        """Return how much each pixel of that tile counts, (tile, tile) float32, or a part of it.
 
         The weights of all tiles that cover a pixel of the plane sum to 1.
         """
         row, column = divmod(index, len(self.columns))
-        return np.outer(self._row_weights[row], self._column_weights[column])
+        return np.outer(self._row_weights[row, rows], self._column_weights[column, columns])
+
+    def stretches(self, axis: int, index: int) -> tuple[tuple[slice, bool], ...]:
+        """Return the stretches of a row (axis 0) or column (1) of tiles that the plane covers, px.
+
+        Each with whether no other row or column of tiles covers it: the weight is 1 there.
+        """
+        origins = self.columns if axis else self.rows
+        own = origins[index]
+        length = min(self.tile, self.shape[axis] - own)
+        first = origins[index - 1] + self.tile - own if index else 0
+        last = origins[index + 1] - own if index + 1 < len(origins) else length
+        if first >= last:
+            return ((slice(0, length), False),)
+        cuts = ((0, first, False), (first, last, True), (last, length, False))
+        return tuple((slice(start, stop), alone) for start, stop, alone in cuts if start < stop)
 
     @cached_property
     def _row_weights(self) -> NDArray[np.float32]:
@@ -91,7 +108,7 @@ def cut(plane: NDArray[Any], *, tile: int, overlap: int) -> tuple[NDArray[Any], 
     """Cut a plane into tiles, all at once.
 
     plane: (Y, X, C), any dtype.
-    Returns (N, tile, tile, C) of the same dtype, and the layout that `stitch` needs.
+    Returns (N, tile, tile, C) of the same dtype, and the layout that `stitching` needs.
     """
     layout = TileLayout((plane.shape[0], plane.shape[1]), tile, overlap)
     (tiles,) = iter_tiles(plane, layout, batch=len(layout))
@@ -105,76 +122,50 @@ def iter_tiles(plane: NDArray[Any], layout: TileLayout, *, batch: int) -> Iterat
     batch: most tiles in a batch; the last one may be shorter.
     Yields (n, tile, tile, C) of the same dtype, C-contiguous.
     """
-    pads = [max(layout.tile - length, 0) for length in layout.shape]
-    if any(pads):
-        plane = np.pad(plane, ((0, pads[0]), (0, pads[1]), (0, 0)), mode="reflect")
-    origins = layout.origins
-    side = layout.tile
-    for start in range(0, len(origins), batch):
-        part = origins[start : start + batch]
-        tiles = np.empty((len(part), side, side, plane.shape[2]), plane.dtype)
-        for target, (y, x) in zip(tiles, part, strict=True):
-            target[...] = plane[y : y + side, x : x + side]
-        yield tiles
+    cutter = TileCutter()
+    yield from cutter.cut(plane, layout, batch=batch)
+    yield from cutter.rest()
 
 
-def stitch(tiles: NDArray[Any], layout: TileLayout) -> NDArray[np.float32]:
-    """Blend tiles into one plane, all at once.
+class TileCutter:
+    """Cuts plane after plane into batches of tiles; neighbouring planes share a batch.
 
-    tiles: (N, tile, tile, K), in the layout's order.
-    Returns (Y, X, K) float32. Raises ModelMismatch if they are not the layout's tiles.
+    Each pixel of a tile is copied once, from its plane into the batch.
     """
-    stitcher = Stitcher(layout)
-    stitcher.add(tiles)
-    return stitcher.plane()
 
+    def __init__(self) -> None:
+        """Start with an empty batch."""
+        self._batch: NDArray[Any] | None = None
+        self._filled = 0
 
-class Stitcher:
-    """Blends tiles into a plane as they arrive; holds the plane, never the tiles."""
+    def cut(self, plane: NDArray[Any], layout: TileLayout, *, batch: int) -> Iterator[NDArray[Any]]:
+        """Yield the batches that the plane's tiles fill; what is left waits for the next plane.
 
-    def __init__(self, layout: TileLayout) -> None:
-        """Start with no tile."""
-        self._layout = layout
-        self._added = 0
-        self._plane: NDArray[np.float32] | None = None
-
-    def add(self, tiles: NDArray[Any]) -> None:
-        """Add the next tiles in the layout's order, (n, tile, tile, K) of any real dtype.
-
-        Raises ModelMismatch for tiles of another shape, or more of them than the layout has.
+        plane: (Y, X, C), any dtype, of the layout's shape. batch: most tiles in a batch.
+        Tiles of another side, dtype or number of channels than those that wait are not put
+        together with them: these are yielded first.
         """
-        layout, side = self._layout, self._layout.tile
-        if tiles.ndim != 4 or tiles.shape[1:3] != (side, side):
-            raise ModelMismatch(
-                f"tiles of shape (n, {side}, {side}, k) were expected, {tiles.shape} came back."
-            )
-        if self._added + len(tiles) > len(layout):
-            raise ModelMismatch(f"more than {len(layout)} tiles came back.")
-        if self._plane is None:
-            self._plane = np.zeros((*layout.shape, tiles.shape[3]), np.float32)
-        if tiles.shape[3] != self._plane.shape[2]:
-            raise ModelMismatch(
-                f"tiles of {tiles.shape[3]} channels came back after some of "
-                f"{self._plane.shape[2]}."
-            )
-        for index, tile in enumerate(tiles, start=self._added):
-            y, x = layout.origins[index]
-            target = self._plane[y : y + side, x : x + side]
-            height, width = target.shape[:2]
-            weights = layout.weights(index)[:height, :width, None]
-            target += tile[:height, :width] * weights
-        self._added += len(tiles)
+        side, height, width = layout.tile, *layout.shape
+        rows, columns = (_reflected(length, side) for length in (height, width))
+        for y, x in layout.origins:
+            part = plane[y : y + side, x : x + side]
+            if part.shape[:2] != (side, side):
+                part = plane[rows[y : y + side, np.newaxis], columns[x : x + side]]
+            if self._batch is not None and not _alike(self._batch, part):
+                yield from self.rest()
+            if self._batch is None:
+                self._batch = np.empty((batch, *part.shape), part.dtype)
+            self._batch[self._filled] = part
+            self._filled += 1
+            if self._filled == len(self._batch):
+                yield from self.rest()
 
-    @property
-    def added(self) -> int:
-        """How many tiles have come so far."""
-        return self._added
-
-    def plane(self) -> NDArray[np.float32]:
-        """Return the blended plane, (Y, X, K) float32; ModelMismatch if tiles are missing."""
-        if self._plane is None or self._added < len(self._layout):
-            raise ModelMismatch(f"{self._added} of {len(self._layout)} tiles came back.")
-        return self._plane
+    def rest(self) -> Iterator[NDArray[Any]]:
+        """Yield the tiles that wait, if there are any."""
+        if self._batch is not None:
+            tiles = self._batch[: self._filled]
+            self._batch, self._filled = None, 0
+            yield tiles
 
 
 def _blend(origins: tuple[int, ...], tile: int) -> NDArray[np.float32]:
@@ -187,3 +178,13 @@ def _blend(origins: tuple[int, ...], tile: int) -> NDArray[np.float32]:
     for origin in origins:
         total[origin : origin + tile] += window
     return np.stack([window / total[o : o + tile] for o in origins]).astype(np.float32)
+
+
+def _reflected(length: int, side: int) -> NDArray[np.intp]:
+    """Return which row, or column, continues a plane of that length to a tile's side."""
+    return np.pad(np.arange(length), (0, max(side - length, 0)), mode="reflect")
+
+
+def _alike(batch: NDArray[Any], tile: NDArray[Any]) -> bool:
+    """Tell whether a tile may join a batch."""
+    return batch.shape[1:] == tile.shape and batch.dtype == tile.dtype

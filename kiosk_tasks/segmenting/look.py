@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from kiosk_tasks.errors import ModelMismatch
 from kiosk_tasks.imaging.image import Image
-from kiosk_tasks.imaging.values import Heads, Scale
+from kiosk_tasks.imaging.values import Heads, Scale, Tiles
 from kiosk_tasks.job import Context
 from kiosk_tasks.ports import Signature
+from kiosk_tasks.prediction import Predict, predictor, served
 from kiosk_tasks.segmenting.models import CellModel, prepare
-from kiosk_tasks.stages import Predict, predictor, served
 
 __all__ = ["Look", "look_with"]
 
@@ -26,7 +27,18 @@ class Look:
 
     def at(self, plane: Image, scale: Scale) -> Heads:
         """Return the model's outputs for a plane of axes "YX", as it looks at that scale."""
-        return self.predict(prepare(plane, scale, cells=self.cells, signature=self.signature))
+        return self.predict(self._tiles(plane, scale))
+
+    def at_many(self, planes: Iterable[Image], scale: Scale) -> Iterator[Heads]:
+        """Yield what `at` returns for each plane, in order; small planes share requests.
+
+        planes: drawn, and made ready, while replies are awaited. Those that are under way are held
+            in memory: a few requests' worth. Planes of one size fill requests best.
+        """
+        return self.predict.many(self._tiles(plane, scale) for plane in planes)
+
+    def _tiles(self, plane: Image, scale: Scale) -> Tiles:
+        return prepare(plane, scale, cells=self.cells, signature=self.signature)
 
 
 def look_with(

@@ -10,10 +10,10 @@ from kiosk_tasks.imaging.image import Image
 from kiosk_tasks.imaging.scale import agreed_diameter, median_diameter, scale_factor
 from kiosk_tasks.imaging.values import Heads, Scale
 from kiosk_tasks.job import Context
+from kiosk_tasks.prediction import Predict
 from kiosk_tasks.segmenting.labelling import RAW, label_cells
 from kiosk_tasks.segmenting.look import Look, look_with
 from kiosk_tasks.segmenting.models import CellModel, asked
-from kiosk_tasks.stages import Predict
 
 __all__ = [
     "SAMPLES",

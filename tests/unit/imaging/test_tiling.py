@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kiosk_tasks.errors import InvalidParameter, ModelMismatch
-from kiosk_tasks.imaging.tiling import Stitcher, TileLayout, cut, iter_tiles, stitch
+from kiosk_tasks.imaging.stitching import Stitcher, stitch
+from kiosk_tasks.imaging.tiling import TileCutter, TileLayout, cut, iter_tiles
 
 
 @st.composite
@@ -114,3 +115,43 @@ def test_replies_that_do_not_fit() -> None:
     stitcher.add(np.zeros((1, 8, 8, 1)))
     with pytest.raises(ModelMismatch, match="channels"):
         stitcher.add(np.zeros((1, 8, 8, 2)))
+
+
+@given(layouts(), st.integers(1, 3), st.integers(0, 99))
+def test_stitching_adds_every_tile_times_its_weight(
+    layout: TileLayout, channels: int, seed: int
+) -> None:
+    side, shape = layout.tile, layout.shape
+    tiles = np.random.default_rng(seed).normal(size=(len(layout), side, side, channels))
+    tiles = tiles.astype(np.float32)
+    plain = np.zeros((*shape, channels), np.float32)
+    for index, (y, x) in enumerate(layout.origins):
+        target = plain[y : y + side, x : x + side]
+        height, width = target.shape[:2]
+        target += (tiles[index] * layout.weights(index)[..., np.newaxis])[:height, :width]
+    assert stitch(tiles, layout).tobytes() == plain.tobytes()
+
+
+def test_planes_share_batches_and_keep_their_tiles() -> None:
+    planes = [np.full((20, 20, 1), number, np.float32) for number in range(5)]
+    layout, cutter, found = TileLayout((20, 20), 16, 4), TileCutter(), []
+    for plane in planes:
+        found += list(cutter.cut(plane, layout, batch=6))
+    found += list(cutter.rest())
+    assert [len(batch) for batch in found] == [6, 6, 6, 2]
+    tiles = np.concatenate(found)
+    assert tiles[:, 0, 0, 0].tolist() == [number for number in range(5) for _ in range(4)]
+
+
+def test_tiles_of_other_shapes_or_dtypes_do_not_share_a_batch() -> None:
+    cutter, found = TileCutter(), []
+    for side, channels, dtype in ((8, 1, "f4"), (8, 2, "f4"), (16, 2, "f4"), (16, 2, "f8")):
+        plane = np.zeros((8, 8, channels), dtype)
+        found += list(cutter.cut(plane, TileLayout((8, 8), side, 2), batch=9))
+    found += list(cutter.rest())
+    assert [(batch.shape, batch.dtype.str) for batch in found] == [
+        ((1, 8, 8, 1), "<f4"),
+        ((1, 8, 8, 2), "<f4"),
+        ((1, 16, 16, 2), "<f4"),
+        ((1, 16, 16, 2), "<f8"),
+    ]
