@@ -17,6 +17,7 @@ __all__ = [
     "normalise_percentiles",
     "percentiles",
     "standardise",
+    "stretch",
 ]
 
 FloatPlane = NDArray[np.float32]
@@ -44,6 +45,16 @@ def normalise_percentiles(
     floor, ceiling = percentiles(plane, low, high)
     if ceiling <= floor:
         ceiling = float(plane.max())
+    return stretch(plane, floor, ceiling, clip=clip)
+
+
+def stretch(
+    plane: NDArray[Any], floor: float, ceiling: float, *, clip: tuple[float, float]
+) -> FloatPlane:
+    """Scale intensities so that `floor` becomes 0 and `ceiling` 1, limited to `clip`.
+
+    plane: any shape, any real dtype, finite. Returns float32; 0 everywhere if both are one value.
+    """
     scaled = _above(plane, floor)
     span = ceiling - floor
     scaled *= np.float32(1 / span) if span > np.finfo(np.float32).tiny else np.float32(0)
