@@ -6,6 +6,7 @@ The end record is looked for as `zipfile` does, so that both read the same direc
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -13,7 +14,7 @@ from typing import BinaryIO
 from kiosk_tasks.errors import ArchiveTooLarge, UnreadableArchive
 from kiosk_tasks.imaging.limits import ArchiveLimits, spaced
 
-__all__ = ["check_directory"]
+__all__ = ["Entry", "check_directory", "read_directory"]
 
 _END = struct.Struct("<4s4H2IH")
 _END_64 = struct.Struct("<4sQ2H2I4Q")
@@ -36,28 +37,59 @@ class _End:
     position: int
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What the directory says of a file.
+
+    start: where its local header is, from the beginning of the zip file.
+    packed, unpacked: bytes.
+    """
+
+    name: bytes
+    flags: int
+    method: int
+    crc32: int
+    packed: int
+    unpacked: int
+    start: int
+
+
 def check_directory(path: Path, name: str, limits: ArchiveLimits) -> int:
     """Return how many entries there are.
 
     Raises ArchiveTooLarge, by the count that the end record has; UnreadableArchive where the
     directory is damaged, lies about itself, or has entries that share their bytes.
     """
-    size_bytes = path.stat().st_size
     with path.open("rb") as file:
-        end = _find_end(file, size_bytes, name)
-        if end.count > limits.max_members:
-            raise ArchiveTooLarge(
-                f"{name} has {spaced(end.count)} files; this queue takes "
-                f"{spaced(limits.max_members)}. Split it or set KIOSK_MAX_ARCHIVE_MEMBERS."
-            )
-        start = end.position - end.size
-        if start < 0 or start != end.offset:
-            raise _damaged(name, "its directory is not where its end says")
-        if end.size > _BYTES_PER_ENTRY * (end.count + 1):
-            raise _damaged(name, f"{end.count} entries take {end.size} bytes")
-        file.seek(start)
-        _check_entries(file.read(end.size), end, name)
-    return end.count
+        return sum(1 for _ in read_directory(file, path.stat().st_size, name, limits))
+
+
+def read_directory(
+    file: BinaryIO, size_bytes: int, name: str, limits: ArchiveLimits
+) -> Iterator[Entry]:
+    """Yield the entries, as they come; raises what `check_directory` raises, the last at the end.
+
+    Of entries of the same name, the last one counts.
+    """
+    end = _find_end(file, size_bytes, name)
+    if end.count > limits.max_members:
+        raise ArchiveTooLarge(
+            f"{name} has {spaced(end.count)} files; this queue takes "
+            f"{spaced(limits.max_members)}. Split it or set KIOSK_MAX_ARCHIVE_MEMBERS."
+        )
+    start = end.position - end.size
+    if start < 0 or start != end.offset:
+        raise _damaged(name, "its directory is not where its end says")
+    if end.size > _BYTES_PER_ENTRY * (end.count + 1):
+        raise _damaged(name, f"{end.count} entries take {end.size} bytes")
+    file.seek(start)
+    spans = []
+    for entry in _entries(file.read(end.size), name):
+        spans.append((entry.start, entry.start + _LOCAL_BYTES + len(entry.name) + entry.packed))
+        yield entry
+    if len(spans) != end.count:
+        raise _damaged(name, f"its end says {end.count} entries, its directory has {len(spans)}")
+    _check_spans(spans, start, name)
 
 
 def _find_end(file: BinaryIO, size_bytes: int, name: str) -> _End:
@@ -96,28 +128,25 @@ def _find_end_64(file: BinaryIO, at: int, name: str) -> _End | None:
     return _End(count, size, offset, position)
 
 
-def _check_entries(directory: bytes, end: _End, name: str) -> None:
-    position, count, spans = 0, 0, []
+def _entries(directory: bytes, name: str) -> Iterator[Entry]:
+    position, count = 0, 0
     while position < len(directory):
         if len(directory) - position < _ENTRY.size:
             raise _damaged(name, "its directory is cut short")
         fields = _ENTRY.unpack_from(directory, position)
         if fields[0] != b"PK\1\2":
             raise _damaged(name, f"entry {count + 1} of its directory is none")
-        flags, packed, unpacked, offset = fields[5], fields[10], fields[11], fields[18]
+        flags, method, crc32, packed, unpacked, start = (fields[i] for i in (5, 6, 9, 10, 11, 18))
         name_bytes, extra_bytes, comment_bytes = fields[12:15]
         begin = position + _ENTRY.size
         member = directory[begin : begin + name_bytes]
         extra = directory[begin + name_bytes : begin + name_bytes + extra_bytes]
         if flags & _UTF8 and not _is_utf8(member):
             raise _damaged(name, f"the name of entry {count + 1} is no text")
-        packed, offset = _long(extra, unpacked, packed, offset)
-        spans.append((offset, offset + _LOCAL_BYTES + name_bytes + packed))
+        unpacked, packed, start = _long(extra, unpacked, packed, start)
+        yield Entry(member, flags, method, crc32, packed, unpacked, start)
         position = begin + name_bytes + extra_bytes + comment_bytes
         count += 1
-    if count != end.count:
-        raise _damaged(name, f"its end says {end.count} entries, its directory has {count}")
-    _check_spans(spans, end.position - end.size, name)
 
 
 def _check_spans(spans: list[tuple[int, int]], limit: int, name: str) -> None:
@@ -129,8 +158,8 @@ def _check_spans(spans: list[tuple[int, int]], limit: int, name: str) -> None:
             raise _damaged(name, "its entries overlap")
 
 
-def _long(extra: bytes, unpacked: int, packed: int, offset: int) -> tuple[int, int]:
-    """Return packed size and offset, from the extra field where they are over 4 GiB."""
+def _long(extra: bytes, unpacked: int, packed: int, offset: int) -> tuple[int, int, int]:
+    """Return both sizes and the offset, from the extra field where they are over 4 GiB."""
     position = 0
     while position + 4 <= len(extra):
         kind, length = struct.unpack_from("<HH", extra, position)
@@ -141,14 +170,14 @@ def _long(extra: bytes, unpacked: int, packed: int, offset: int) -> tuple[int, i
                 for at in range(position, min(position + length, len(extra)) - 7, 8)
             ]
             if unpacked == _WORD and longs:
-                longs.pop(0)
+                unpacked = longs.pop(0)
             if packed == _WORD and longs:
                 packed = longs.pop(0)
             if offset == _WORD and longs:
                 offset = longs.pop(0)
             break
         position += length
-    return packed, offset
+    return unpacked, packed, offset
 
 
 def _is_utf8(name: bytes) -> bool:

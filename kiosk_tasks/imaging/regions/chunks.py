@@ -40,7 +40,11 @@ class ChunkSource(Protocol):
         ...
 
     def spans(self, cells: Iterable[Cell], channel: int) -> Iterable[Span]:
-        """Return where the chunks are, `what` being the cell; those that are not, are left out."""
+        """Return where the chunks are; those that are not are left out."""
+        ...
+
+    def cell(self, span: Span) -> Cell:
+        """Return which chunk a span is."""
         ...
 
     def decode(self, span: Span, data: bytes | memoryview, channel: int) -> NDArray[Any]:
@@ -91,9 +95,9 @@ class ChunkReader(AbstractContextManager["ChunkReader"]):
 
         def use(span: Span, data: bytes | memoryview | None) -> None:
             if data is not None:
-                chunk = self._source.decode(span, data, channel)
-                self._keep(self._source.key(span.what, channel), chunk)
-                self._paste(chunk, span.what, region, out, channel)
+                chunk, cell = self._source.decode(span, data, channel), self._source.cell(span)
+                self._keep(self._source.key(cell, channel), chunk)
+                self._paste(chunk, cell, region, out, channel)
 
         with refusing_damage(self._image.name):
             self._spans.fetch(self._source.spans(missing, channel), use)

@@ -13,6 +13,8 @@ from kiosk_tasks.imaging.io import TIFF_STARTS, refusing_damage
 from kiosk_tasks.imaging.limits import ImageLimits, check_file_bytes
 from kiosk_tasks.imaging.regions.tiff import look_at_tiff, open_tiff
 from kiosk_tasks.imaging.regions.values import Files, RegionImage, RegionReader
+from kiosk_tasks.imaging.regions.zarr import look_at_zarr, open_zarr
+from kiosk_tasks.imaging.regions.zarr_names import is_ome_zarr
 
 __all__ = ["look_at", "open_regions", "read_whole"]
 
@@ -34,10 +36,15 @@ def look_at(
     Raises what `io.read` raises for headers that are traps, MissingObject, and the bucket's errors.
     """
     with refusing_damage(name):
-        check_file_bytes(name, files.size(key), max_bytes=limits.max_bytes)
-        if not files.read_range(key, 0, 4).startswith(TIFF_STARTS):
-            return None
-        image = look_at_tiff(files, key, name=name, axes=axes, limits=limits)
+        if is_ome_zarr(key):
+            image: RegionImage | None = look_at_zarr(
+                files, key, name=name, axes=axes, limits=limits
+            )
+        else:
+            check_file_bytes(name, files.size(key), max_bytes=limits.max_bytes)
+            if not files.read_range(key, 0, 4).startswith(TIFF_STARTS):
+                return None
+            image = look_at_tiff(files, key, name=name, axes=axes, limits=limits)
     if image is None or mpp is None:
         return image
     return replace(image, mpp=mpp)
@@ -50,7 +57,7 @@ def open_regions(image: RegionImage, files: Files) -> Iterator[RegionReader]:
     Raises UnreadableImage, MissingObject, and the bucket's errors.
     """
     with refusing_damage(image.name):
-        opened = open_tiff(image, files)
+        opened = (open_zarr if is_ome_zarr(image.key) else open_tiff)(image, files)
     with opened as reader:
         yield reader
 

@@ -23,14 +23,15 @@ _IN_FLIGHT_BYTES = 2**27
 class Span:
     """A part of an object.
 
-    length: bytes; None is all of the object, which may not be there.
-    what: whatever its reader wants to know it by.
+    length: bytes. what: whatever its reader wants to know it by.
+    whole: all of the object, which may have fewer bytes, or not be there.
     """
 
     key: str
     start: int
-    length: int | None
+    length: int
     what: Any
+    whole: bool = False
 
 
 Use = Callable[[Span, bytes | memoryview | None], None]
@@ -68,19 +69,24 @@ class Spans:
             wait(running)
 
     def _fetch(self, group: Sequence[Span], use: Use) -> None:
-        first, last = group[0], group[-1]
-        if first.length is None:
-            try:
-                whole: bytes | None = self._files.get(first.key)
-            except MissingObject:
-                whole = None
-            use(first, whole)
+        first = group[0]
+        if first.whole:
+            use(first, self._whole(first))
             return
-        end = max(one.start + (one.length or 0) for one in (first, last))
+        end = max(one.start + one.length for one in group)
         data = memoryview(self._files.read_range(first.key, first.start, end - first.start))
         for one in group:
             begin = one.start - first.start
-            use(one, data[begin : begin + (one.length or 0)])
+            use(one, data[begin : begin + one.length])
+
+    def _whole(self, span: Span) -> bytes | None:
+        try:
+            data = self._files.read_range(span.key, 0, span.length + 1)
+        except MissingObject:
+            return None
+        if len(data) > span.length:
+            raise ValueError(f"a chunk has more than {span.length} bytes")
+        return data
 
 
 def _groups(spans: Iterable[Span]) -> Iterator[list[Span]]:
@@ -89,14 +95,12 @@ def _groups(spans: Iterable[Span]) -> Iterator[list[Span]]:
         group: list[Span] = []
         end = 0
         for span in of_key:
-            stop = span.start + (span.length or 0)
+            stop = span.start + span.length
             if group and (
-                span.length is None
-                or span.start > end + _GAP_BYTES
-                or stop - group[0].start > _GROUP_BYTES
+                span.whole or span.start > end + _GAP_BYTES or stop - group[0].start > _GROUP_BYTES
             ):
                 yield group
-                group = []
+                group, end = [], 0
             group.append(span)
-            end = max(end, stop) if len(group) > 1 else stop
+            end = max(end, stop)
         yield group
