@@ -64,8 +64,8 @@ fmt: $(VENV)/.dev ## Format and mend what can be mended
 up: $(VENV)/.run ## Start broker, model server, worker, web service and Flower; Ctrl-C stops them
 	$(BIN)/kiosk up
 
-bench: $(VENV)/.dev ## Measure: start-up, memory, gRPC round trip
-	$(BIN)/python -m benchmarks
+bench: $(VENV)/.dev ## Measure on the real stack, some 20 minutes: goals, costs, scaling; BENCH=its options
+	$(BIN)/python -m benchmarks $(BENCH)
 
 docs: $(VENV)/.docs ## Build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
