@@ -58,7 +58,7 @@ class TrackAnimation:
         """Draw a frame: (Y, X) pixels, and labels of the lineage."""
         picture = self._grey(image)
         cells = resize_labels(labels, self._shape)
-        outline = outlines(cells, thickness=1)
+        outline = outlines(cells)
         picture[outline] = self._colour[cells[outline]]
         drawing = Pillow.fromarray(picture)
         pen = ImageDraw.Draw(drawing)

@@ -1,29 +1,22 @@
-"""The outlines of cells, exactly along the edges of their pixels, for programs that draw polygons.
-
-All cells are traced at once: each side of a pixel that borders on something else is an edge with
-its cell on the right hand, and each edge has one successor. Following these gives closed rings.
-"""
+"""The outlines of cells, along the edges of their pixels, for programs that draw polygons."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import groupby
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from kiosk_tasks.errors import InvalidAxes
-from kiosk_tasks.imaging._rings import Rings, simple_rings
+from kiosk_tasks.imaging._rings import Rings, rings_of, simple_rings
 from kiosk_tasks.imaging.labels import Labels
+from kiosk_tasks.imaging.runs import Runs, runs_of
 
-__all__ = ["Outline", "Polygon", "trace"]
+__all__ = ["Outline", "Outlines", "Polygon", "trace"]
 
 Polygon = tuple[NDArray[np.int32], ...]
 """Rings, (n, 2) each, (y, x): the outer one, then those of holes."""
-
-_SIDES = 4  # of a pixel: upper, right, lower, left; that is how one walks around it
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,119 +33,75 @@ class Outline:
     polygons: tuple[Polygon, ...]
 
 
-def trace(labels: Labels) -> Iterator[Outline]:
-    """Yield the outline of each cell, by label.
+@dataclass(frozen=True, eq=False)
+class Outlines:
+    """The outlines of all cells, by label, in few arrays; a loop over it gives an `Outline` each.
+
+    label: (C,). corners: (N, 2) int32, (y, x), ring after ring.
+    rings: (R + 1,), the corner that each begins with. polygons: (P + 1,), the ring that each begins
+    with, its outer one. cells: (C + 1,), the polygon that each begins with.
+    """
+
+    label: NDArray[np.int64]
+    corners: NDArray[np.int32]
+    rings: NDArray[np.int64]
+    polygons: NDArray[np.int64]
+    cells: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        """Return how many cells there are."""
+        return len(self.label)
+
+    def __iter__(self) -> Iterator[Outline]:
+        """Yield the outline of each cell."""
+        rings, polygons, cells = (b.tolist() for b in (self.rings, self.polygons, self.cells))
+        for number, label in enumerate(self.label.tolist()):
+            yield Outline(
+                label,
+                tuple(
+                    tuple(
+                        self.corners[rings[ring] : rings[ring + 1]]
+                        for ring in range(polygons[polygon], polygons[polygon + 1])
+                    )
+                    for polygon in range(cells[number], cells[number + 1])
+                ),
+            )
+
+    def moved(self, y: int, x: int) -> Outlines:
+        """Return the outlines of a part of an image in the whole one's coordinates.
+
+        y, x: where the part's first pixel lies.
+        """
+        return replace(self, corners=self.corners + np.array((y, x), np.int32))
+
+
+def trace(labels: Labels, *, runs: Runs | None = None) -> Outlines:
+    """Return the outline of each cell, by label.
 
     labels: (Y, X) integer; 0 is background. The pixels whose centres lie inside of a cell's
-    polygons are exactly the cell's. Raises InvalidAxes for labels that are no plane.
+    polygons are exactly the cell's. runs: of these labels, where they are known already.
+    Raises InvalidAxes for labels that are no plane.
     """
-    if labels.ndim != 2:
-        raise InvalidAxes(f"labels of shape {labels.shape} are no plane; give (Y, X).")
-    padded = np.pad(labels, 1)
-    rings = simple_rings(_rings(padded), width=padded.shape[1])
-    piece = _pieces(rings, padded)
-    order = np.lexsort((~rings.outer, piece, rings.label))
-    rows = zip(rings.label[order].tolist(), piece[order].tolist(), order.tolist(), strict=True)
-    corners = rings.corners - 1  # of the padded image's corners, those of the image
-    bounds = rings.starts.tolist()
-    for label, of_label in groupby(rows, key=lambda row: row[0]):
-        polygons = (
-            tuple(corners[bounds[ring] : bounds[ring + 1]] for _label, _piece, ring in of_piece)
-            for _piece, of_piece in groupby(of_label, key=lambda row: row[1])
-        )
-        yield Outline(label, tuple(polygons))
+    rings = simple_rings(rings_of(runs_of(labels) if runs is None else runs))
+    piece = _pieces(rings, labels)
+    outer = rings.outer
+    order = np.lexsort((~outer, piece, rings.label))
+    label, sizes = rings.label[order], np.diff(rings.starts)[order]
+    begins = np.concatenate([[0], np.cumsum(sizes)])
+    index = np.repeat(rings.starts[:-1][order] - begins[:-1], sizes) + np.arange(begins[-1])
+    polygons = np.append(np.flatnonzero(outer[order]), len(order))
+    of_polygon = label[polygons[:-1]]
+    cells = np.append(np.flatnonzero(np.diff(of_polygon, prepend=0)), len(of_polygon))
+    return Outlines(of_polygon[cells[:-1]], rings.corners[index], begins, polygons, cells)
 
 
-def _rings(padded: Labels) -> Rings:
-    """Walk along all edges; rings may come back to a corner."""
-    width = padded.shape[1]
-    pixels = _edges(padded.ravel(), width)
-    base = np.cumsum([0, *map(len, pixels)])
-    if not base[-1]:
-        none = np.zeros(0, np.int64)
-        return Rings(none, none.reshape(0, 2).astype(np.int32), np.zeros(1, np.int64), none, False)
-    following, pinched = _successors(padded.ravel(), pixels, base, width)
-    order, starts = _in_order(following)
-    del following
-    side = np.repeat(np.arange(_SIDES, dtype=np.int8), np.diff(base))[order]
-    pixel = np.concatenate(pixels)[order]
-    turns = side != np.roll(side, 1)
-    turns[starts[:-1]] = True  # rings start with their uppermost edge's left end
-    starts = np.concatenate([[0], np.cumsum(turns)])[starts]
-    side, pixel = side[turns], pixel[turns]
-    y, x = np.divmod(pixel, width)
-    corners = np.stack([y + (side >= 2), x + ((side == 1) | (side == 2))], axis=1)
-    label = padded.ravel()[pixel[starts[:-1]]].astype(np.int64)
-    return Rings(label, corners.astype(np.int32), starts, pixel, pinched)
-
-
-def _edges(flat: Labels, width: int) -> list[NDArray[np.int64]]:
-    """Return the pixels that have an edge on each of their sides, ascending."""
-    inner = flat[width:-width]
-    cells = inner != 0
-    beside = (flat[width + step : len(flat) - width + step] for step in (-width, 1, width, -1))
-    return [np.flatnonzero((inner != other) & cells) + width for other in beside]
-
-
-def _successors(
-    flat: Labels, pixels: list[NDArray[np.int64]], base: NDArray[np.int64], width: int
-) -> tuple[NDArray[np.int64], bool]:
-    """Return the edge after each, and whether a cell touches itself at a corner anywhere.
-
-    At such a corner one stays with the pixel: pieces that touch there are apart.
-    """
-    ahead, out = (1, width, -1, -width), (-width, 1, width, -1)
-    following, pinched = np.empty(base[-1], np.int64), False
-    for side, pixel in enumerate(pixels):
-        cell = flat[pixel]
-        straight = flat[pixel + ahead[side]] == cell
-        diagonal = flat[pixel + ahead[side] + out[side]] == cell
-        pinched = pinched or bool((diagonal & ~straight).any())
-        turns = straight & diagonal
-        mine = following[base[side] : base[side + 1]]
-        for chosen, next_side, step in (
-            (~straight, (side + 1) % _SIDES, 0),
-            (straight & ~diagonal, side, ahead[side]),
-            (turns, (side - 1) % _SIDES, ahead[side] + out[side]),
-        ):
-            target = np.searchsorted(pixels[next_side], pixel[chosen] + step)
-            mine[chosen] = base[next_side] + target
-    return following, pinched
-
-
-def _in_order(following: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return all edges ring by ring, and where each ring starts, (rings + 1,).
-
-    following: a permutation; its cycles are the rings. Each starts with its lowest edge.
-    """
-    # Imported here: a worker that waits does without it.
-    from scipy.sparse import csr_array
-    from scipy.sparse.csgraph import connected_components, depth_first_order
-
-    count = len(following)
-    links = np.ones(count, np.int8), following, np.arange(count + 1)
-    number, ring = connected_components(csr_array(links, shape=(count, count)))
-    first = np.full(number, count)
-    np.minimum.at(first, ring, np.arange(count))
-    # One path through all rings: from the last edge of each to the first of the next.
-    before = np.empty(count, np.int64)
-    before[following] = np.arange(count)
-    chain = following.copy()
-    chain[before[first]] = np.roll(first, -1)
-    links = np.ones(count, np.int8), chain, np.arange(count + 1)
-    path = csr_array(links, shape=(count, count))
-    order = depth_first_order(path, int(first[0]), return_predecessors=False)
-    starts = np.concatenate([[0], np.cumsum(np.bincount(ring, minlength=number))])
-    return order.astype(np.int64), starts
-
-
-def _pieces(rings: Rings, padded: Labels) -> NDArray[np.int64]:
+def _pieces(rings: Rings, labels: Labels) -> NDArray[np.int64]:
     """Return for each ring which piece of its cell it belongs to, from 0."""
     piece = np.zeros(len(rings.label), np.int64)
-    outer = np.bincount(rings.label[rings.outer])
-    several = np.flatnonzero(outer[rings.label] > 1) if len(outer) else piece
-    by_label = several[np.argsort(rings.label[several], kind="stable")]
-    edges = np.flatnonzero(np.diff(rings.label[by_label])) + 1
+    number, cell = np.unique(rings.label, return_inverse=True)
+    several = np.flatnonzero(np.bincount(cell[rings.outer], minlength=len(number))[cell] > 1)
+    by_label = several[np.argsort(cell[several], kind="stable")]
+    edges = np.flatnonzero(np.diff(cell[by_label])) + 1
     for mine in np.split(by_label, edges) if len(by_label) else ():
         if rings.outer[mine].all():
             piece[mine] = np.arange(len(mine))
@@ -160,7 +109,14 @@ def _pieces(rings: Rings, padded: Labels) -> NDArray[np.int64]:
         corners = [rings.corners[rings.starts[r] : rings.starts[r + 1]] for r in mine]
         low = np.min([ring.min(axis=0) for ring in corners], axis=0)
         high = np.max([ring.max(axis=0) for ring in corners], axis=0)
-        cell = padded[low[0] : high[0], low[1] : high[1]] == rings.label[mine[0]]
-        y, x = np.divmod(rings.pixel[rings.starts[mine]], padded.shape[1])
-        piece[mine] = ndimage.label(cell)[0][y - low[0], x - low[1]]
+        inside = labels[low[0] : high[0], low[1] : high[1]] == rings.label[mine[0]]
+        y, x = np.array([_pixel_at(ring) for ring in corners]).T
+        piece[mine] = ndimage.label(inside)[0][y - low[0], x - low[1]]
     return piece
+
+
+def _pixel_at(ring: NDArray[np.int32]) -> tuple[int, int]:
+    """Return the pixel of the cell, (y, x), whose edge a ring begins with."""
+    (y, x), (next_y, next_x) = ring[:2].tolist()
+    back, up = next_x < x, next_y < y
+    return y - (back or up), x - (back or next_y > y)

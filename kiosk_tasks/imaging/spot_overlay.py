@@ -7,8 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kiosk_tasks.imaging.labels import Labels, resize_labels
-from kiosk_tasks.imaging.picture import GREYS, encode_png, grey_picture, outlines, picture_size
+from kiosk_tasks.imaging.labels import Labels
+from kiosk_tasks.imaging.picture import (
+    GREYS,
+    draw_outlines,
+    encode_png,
+    grey_picture,
+    picture_size,
+)
 
 __all__ = ["spots_png"]
 
@@ -39,14 +45,14 @@ def spots_png(
     picture = grey_picture(plane, size)
     enlarged = size[0] / plane.shape[0]
     for labels, colour in zip(cells, _CELLS, strict=False):
-        lines = outlines(resize_labels(labels, size), thickness=2 if enlarged >= 2 else 1)
-        picture[lines] = GREYS + colour
+        values = np.full(int(labels.max(initial=0)) + 1, GREYS + colour, np.uint8)
+        draw_outlines(picture, labels, values)
     radius = max(_SMALLEST_RING, _ROOM * diameter * enlarged)
     centres = (positions + 0.5) * (np.array(size) / plane.shape) - 0.5
     found = np.ones(len(positions), np.bool_) if inside is None else inside
     for which, colour in ((~found, _RING_OUTSIDE), (found, _RING)):
         _stamp(picture, centres[which], _ring(radius), GREYS + colour)
-    return encode_png(picture)
+    return encode_png(picture, smooth=size[0] > plane.shape[0])
 
 
 def _ring(radius: float) -> NDArray[np.intp]:

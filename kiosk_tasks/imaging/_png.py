@@ -1,0 +1,50 @@
+"""Pictures with a palette as PNG, quickly."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import imagecodecs
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["palette_png"]
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_INDEXED = 3  # the colour type
+_NONE, _UP = 0, 2  # what a row is written as: itself, or its difference to the one above
+_LEVEL = 1  # of libdeflate: smaller than zlib's 4, four times as fast
+
+
+def palette_png(picture: NDArray[np.uint8], palette: NDArray[np.uint8], *, smooth: bool) -> bytes:
+    """Encode a picture of indices.
+
+    picture: (Y, X). palette: (n, 3) sRGB, n at most 256.
+    smooth: whether rows resemble those above, as in an enlarged picture: that packs better. The
+        pixels are the same either way.
+    """
+    height, width = picture.shape
+    rows = np.empty((height, width + 1), np.uint8)
+    rows[:, 0] = _UP if smooth else _NONE
+    if smooth:
+        rows[0, 1:] = picture[0]
+        np.subtract(picture[1:], picture[:-1], out=rows[1:, 1:])
+    else:
+        rows[:, 1:] = picture
+    encode: Any = imagecodecs.deflate_encode
+    header = struct.pack(">IIBBBBB", width, height, 8, _INDEXED, 0, 0, 0)
+    return b"".join(
+        [
+            _SIGNATURE,
+            _chunk(b"IHDR", header),
+            _chunk(b"PLTE", palette.tobytes()),
+            _chunk(b"IDAT", bytes(encode(rows, level=_LEVEL))),
+            _chunk(b"IEND", b""),
+        ]
+    )
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    checksum = imagecodecs.deflate_crc32(kind + content)
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
