@@ -120,11 +120,13 @@ class Tallies:
         if self._client is None or not amounts:
             return
         with self._changed:
+            waits = not self._counts  # else the thread is awake: each waking costs 0.1 ms
             self._counts.update(amounts)
             if self._thread is None and not self._closed:
                 self._thread = threading.Thread(target=self._run, name="tallies", daemon=True)
                 self._thread.start()
-            self._changed.notify()
+            if waits:
+                self._changed.notify()
 
     def _run(self) -> None:
         while True:

@@ -109,7 +109,7 @@ def test_units_are_told(ledger: Ledger) -> None:
     assert claim
     heart = Heart(ledger)
     with heart.beating(claim, seconds=60) as pulse:
-        LedgerReporter(ledger, pulse).progress(3, 12)
+        LedgerReporter(ledger, pulse, quiet_s=0).progress(3, 12)
     heart.close()
     fields = ledger.record(claim.job_id).fields
     assert (fields["progress"], fields["units_done"], fields["units_total"]) == ("25", "3", "12")
