@@ -8,9 +8,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from celery import Celery
 from celery.worker.consumer import Consumer as CeleryConsumer
 from kombu import Connection, Queue
 from kombu import Consumer as KombuConsumer
+from kombu.asynchronous.timer import Timer
 
 from kiosk_tasks.run.consumer import Consumer
 from tests.faults.valkey import Valkey
@@ -50,6 +52,45 @@ def _lost(kind: type[CeleryConsumer], broker: Valkey) -> Any:
     )
     lost.connection, lost.app = connection, SimpleNamespace(conf=conf)
     return lost
+
+
+def _publisher(batches: list[list[str]]) -> Any:
+    """A consumer with Celery's own dispatcher of events, and a timer that is wound by hand."""
+    events: Any = Consumer.__new__(Consumer)
+    app = Celery(broker="memory://", set_as_current=False)
+    events.timer, events.hub = Timer(), None
+    dispatcher = app.events.Dispatcher(
+        app.connection(), buffer_group=["task"], on_send_buffered=events.on_send_event_buffered
+    )
+    dispatcher.producer.publish = lambda batch, **_: batches.append([e["type"] for e in batch])
+    events.event_dispatcher = dispatcher
+    return events
+
+
+def test_events_are_published_together() -> None:
+    batches: list[list[str]] = []
+    worker = _publisher(batches)
+    for kind in ("task-received", "task-started", "task-succeeded", "task-received"):
+        worker.event_dispatcher.send(kind, uuid="1")
+    assert batches == []
+    (due,) = worker.timer.queue
+    due.entry()
+    assert batches == [["task-received", "task-started", "task-succeeded", "task-received"]]
+    worker.event_dispatcher.send("task-failed", uuid="1")  # and it goes on
+    assert len(worker.timer.queue) == 2
+    worker.timer.queue[-1].entry()
+    assert batches[1:] == [["task-failed"]]
+
+
+def test_events_of_the_last_jobs_are_published_at_the_end() -> None:
+    batches: list[list[str]] = []
+    worker = _publisher(batches)
+    closed: list[str] = []
+    worker._pending_operations = []
+    worker.blueprint = SimpleNamespace(shutdown=lambda _: closed.append(str(batches)))
+    worker.event_dispatcher.send("task-succeeded", uuid="1")
+    worker.shutdown()
+    assert closed == ["[['task-succeeded']]"]
 
 
 def test_lets_go_of_a_lost_connection(broker: Valkey) -> None:
