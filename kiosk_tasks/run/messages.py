@@ -67,6 +67,7 @@ def submit(
     mirror: str = "",
     links: Sequence[Link] = (),
     owner: Owner | None = None,
+    ignore_result: bool = False,
     **options: Any,
 ) -> AsyncResult[Any]:
     """Write the job's record, then send its first link.
@@ -75,6 +76,7 @@ def submit(
     nobody accounts for. A job that is recorded already is not sent a second time.
     parent, mirror, owner: as for `Ledger.submit`. options: as for `Task.apply_async`.
     links: the job type's, where the caller has planned them already.
+    ignore_result: as for `send`.
     """
     links = links or planned(find(job.type_name))
     priority = ADMIT if options.get("priority", ADMIT) >= ADMIT else CONTINUE  # as kombu does
@@ -82,7 +84,7 @@ def submit(
     if not ledger.submit(job, lane=lane, parent=parent, mirror=mirror, owner=owner):
         return app.AsyncResult(job.id)
     try:
-        sent = send(app, job.type_name, job.id, links=links, **options)
+        sent = send(app, job.type_name, job.id, links=links, ignore_result=ignore_result, **options)
     except OperationalError as exc:  # it is accepted all the same: the reaper sends it
         log.warning("not sent job_id=%s why=%s", job.id, exc)
         return app.AsyncResult(job.id)
@@ -97,12 +99,15 @@ def send(
     start: int = 0,
     artifact: str = "",
     links: Sequence[Link] = (),
+    ignore_result: bool = False,
     **options: Any,
 ) -> AsyncResult[Any]:
     """Send a recorded job's links from a stage on; the last link's id and result are the job's.
 
     artifact: key of the value that the first of them gets, where it is not the job's first.
     links: all of the job type's, where the caller has planned them already.
+    ignore_result: nobody will ask Celery for the job's result, only the ledger; else it costs two
+        round trips of the worker and two of whoever submits.
     """
     job_type = find(type_name)
     links = [link for link in links or planned(job_type) if link.stop > start]
@@ -110,7 +115,9 @@ def send(
     for link in links:
         first = replace(link, start=max(start, link.start))
         given = (artifact,) if first.start == start and start else ()
-        signatures.append(_signature(app, job_type, job_id, first, given))
+        signature = _signature(app, job_type, job_id, first, given)
+        signature.options["ignore_result"] |= ignore_result
+        signatures.append(signature)
         if job_type.steps[link.stop - 1].fans_out:
             break
     whole = links[len(signatures) - 1].stop == len(job_type.steps)

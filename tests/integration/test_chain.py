@@ -413,6 +413,20 @@ def test_a_stage_that_may_fan_out_here(client: Client, parts: int, output: str) 
     assert sorted(client.site.bucket.list()) == before
 
 
+@pytest.mark.parametrize("mode", ["queue", "stage"])
+def test_result_is_kept_only_where_somebody_has_it(client: Client, mode: str) -> None:
+    """Of a job that the ledger is asked about, and of children, Celery's backend hears nothing."""
+    client.links(mode)
+    kept, fields = f"{client.site.broker_prefix}celery-task-meta-", {"input_file_name": "x"}
+    with redis.Redis.from_url(client.site.env["KIOSK_BROKER_URL"], decode_responses=True) as raw:
+        before = set(raw.scan_iter(f"{kept}*"))
+        own = import_module("kiosk_tasks.service").submit("spy", fields)
+        result = client.task("split").delay(**fields, parts=3)
+        assert result.get(timeout=30)["output_file_name"] == "gathered partpartpart"
+        wait_for(lambda: client.record(own.id).status is Status.DONE)
+        assert set(raw.scan_iter(f"{kept}*")) - before == {f"{kept}{result.id}"}
+
+
 def test_named_model_and_version(client: Client) -> None:
     task = client.task("predict")
     result = task.delay(
