@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,20 @@ from numpy.typing import NDArray
 
 from kiosk_tasks.errors import InvalidAxes
 from kiosk_tasks.imaging.labels import LabelImage
+from kiosk_tasks.imaging.runs import Runs, runs_of
 
-__all__ = ["COLUMNS", "CellTable", "measure_cells", "to_csv"]
+__all__ = [
+    "COLUMNS",
+    "CellSums",
+    "CellTable",
+    "added",
+    "cell_sums",
+    "measure_cells",
+    "table_of",
+    "to_csv",
+]
+
+_AT_ONCE = 2**16  # px
 
 COLUMNS = ("label", "y", "x", "area_px", "area_um2", "mean_intensity", "touches_border")
 
@@ -38,10 +50,29 @@ class CellTable:
         return len(self.label)
 
 
-def measure_cells(labels: LabelImage, intensity: NDArray[Any]) -> CellTable:
+@dataclass(frozen=True, eq=False)
+class CellSums:
+    """What is added up over each cell, in the order of the labels; each column is (n,).
+
+    label, area: int64. y, x: float64 sums of coordinates, px. intensity: float64 sum.
+    touches_border: bool. Sums of the parts of an image can be added: see `added`.
+    """
+
+    label: NDArray[np.int64]
+    area: NDArray[np.int64]
+    y: NDArray[np.float64]
+    x: NDArray[np.float64]
+    intensity: NDArray[np.float64]
+    touches_border: NDArray[np.bool_]
+
+
+def measure_cells(
+    labels: LabelImage, intensity: NDArray[Any], *, runs: Runs | None = None
+) -> CellTable:
     """Measure where each cell is, how large and how bright.
 
     labels: "YX". intensity: (Y, X), any real dtype, as the camera gave it.
+    runs: of these labels, where they are known already.
     Raises InvalidAxes if their shapes differ.
     """
     cells = labels.data
@@ -50,27 +81,114 @@ def measure_cells(labels: LabelImage, intensity: NDArray[Any]) -> CellTable:
             f"labels of shape {cells.shape} do not fit an image of shape {intensity.shape}; "
             "both must be the same (Y, X)."
         )
-    inside = np.flatnonzero(cells)
-    number, row = cells.ravel()[inside], inside // cells.shape[1]
-    column = inside - row * cells.shape[1]
-    area = np.bincount(number, minlength=1)
-    label = np.flatnonzero(area)
-    area = area[label]
+    runs = runs_of(cells) if runs is None else runs
+    return table_of(cell_sums(runs, intensity), mpp=labels.mpp)
 
-    def mean(values: NDArray[Any]) -> NDArray[np.float64]:
-        sums = np.bincount(number, values.astype(np.float64), minlength=1)[label]
-        return np.asarray(sums / area, np.float64)
 
-    edge = np.concatenate([cells[0], cells[-1], cells[:, 0], cells[:, -1]])
-    return CellTable(
+def cell_sums(
+    runs: Runs,
+    intensity: NDArray[Any],
+    *,
+    origin: tuple[int, int] = (0, 0),
+    whole: tuple[int, int] | None = None,
+) -> CellSums:
+    """Add up each cell of an image, or of a part of one.
+
+    runs: of its labels. intensity: (Y, X) of the same shape, any real dtype.
+    origin: where its first pixel lies in the whole image, (y, x), px; coordinates are in that.
+    whole: (Y, X) of the whole image, whose border counts; None is this part.
+    """
+    height, width = runs.shape if whole is None else whole
+    row, first = runs.row, runs.first % max(runs.shape[1], 1)
+    y, left, right = row + origin[0], first + origin[1], first + runs.length - 1 + origin[1]
+    edge = (y == 0) | (y == height - 1) | (left == 0) | (right == width - 1)
+    label, of_run = _in_use(runs.label)
+    area = _sums(of_run, runs.length, len(label))
+    return CellSums(
         label=label,
-        y=mean(row),
-        x=mean(column),
-        area_px=area,
-        area_um2=None if labels.mpp is None else area * np.float64(labels.mpp**2),
-        mean_intensity=mean(intensity.ravel()[inside]),
-        touches_border=np.isin(label, edge),
+        area=area.astype(np.int64),
+        y=_sums(of_run, y * runs.length, len(label)),
+        x=_sums(of_run, (left + right) * runs.length // 2, len(label)),
+        intensity=_intensity(runs, of_run, intensity, len(label)),
+        touches_border=np.bincount(of_run[edge], minlength=len(label)) > 0,
     )
+
+
+def added(parts: Sequence[CellSums]) -> CellSums:
+    """Return the sums of an image from those of its parts; a cell may lie in several.
+
+    parts: at least one, in raster order, so that equal images give equal sums.
+    """
+    every = np.concatenate([part.label for part in parts])
+    label, of_part = np.unique(every, return_inverse=True)
+
+    def total(name: str) -> NDArray[np.float64]:
+        return _sums(of_part, np.concatenate([getattr(p, name) for p in parts]), len(label))
+
+    return CellSums(
+        label=label,
+        area=total("area").astype(np.int64),
+        y=total("y"),
+        x=total("x"),
+        intensity=total("intensity"),
+        touches_border=total("touches_border") > 0,
+    )
+
+
+def table_of(sums: CellSums, *, mpp: float | None) -> CellTable:
+    """Return the table of an image whose cells have been added up. mpp: µm per pixel, if known."""
+    return CellTable(
+        label=sums.label,
+        y=sums.y / sums.area,
+        x=sums.x / sums.area,
+        area_px=sums.area,
+        area_um2=None if mpp is None else sums.area * np.float64(mpp**2),
+        mean_intensity=sums.intensity / sums.area,
+        touches_border=sums.touches_border,
+    )
+
+
+def _in_use(label: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the labels that there are, ascending, and for each given one which of them it is."""
+    largest = int(label.max(initial=0))
+    if largest > 4 * len(label) + 1024:
+        return np.unique(label, return_inverse=True)
+    used = np.bincount(label, minlength=1) > 0
+    return np.flatnonzero(used), (np.cumsum(used) - 1)[label]
+
+
+def _sums(index: NDArray[np.int64], values: NDArray[Any], count: int) -> NDArray[np.float64]:
+    return np.asarray(np.bincount(index, values.astype(np.float64), minlength=count), np.float64)
+
+
+def _intensity(
+    runs: Runs, of_run: NDArray[np.int64], plane: NDArray[Any], count: int
+) -> NDArray[np.float64]:
+    """Return the sum of each cell's pixels.
+
+    Small whole numbers are added run by run: such sums are exact. Others are added pixel by pixel
+    in raster order, since any other order changes the last digit.
+    """
+    if plane.dtype.kind in "bui" and plane.dtype.itemsize <= 4:
+        return _sums(of_run, _sums_of_runs(runs, plane.ravel()), count)
+    begins = np.cumsum(runs.length) - runs.length
+    pixels = np.repeat(runs.first - begins, runs.length) + np.arange(runs.length.sum())
+    return _sums(np.repeat(of_run, runs.length), plane.ravel()[pixels], count)
+
+
+def _sums_of_runs(runs: Runs, flat: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the sum of each run's pixels, whole numbers."""
+    sums = np.empty(len(runs), np.int64)
+    width = max(runs.shape[1], 1)
+    pixels = max(_AT_ONCE // width, 1) * width  # whole rows, that a processor's cache holds
+    begins = np.arange(0, flat.size, pixels)
+    bounds = np.append(np.searchsorted(runs.first, begins), len(runs)).tolist()
+    for begin, low, high in zip(begins.tolist(), bounds, bounds[1:], strict=False):
+        first, last = runs.first[low:high] - begin, runs.last[low:high] - begin
+        part = flat[begin : begin + pixels]
+        until = np.cumsum(part, dtype=np.int64)
+        sums[low:high] = until[last] - until[first] + part[first]
+    return sums
 
 
 def to_csv(table: CellTable) -> bytes:
