@@ -14,6 +14,7 @@ from uuid import uuid4
 
 from kiosk_tasks.archive_jobs import ARCHIVE_END
 from kiosk_tasks.errors import Cancelled, MissingObject
+from kiosk_tasks.inputs import bytes_of, delete_input, has_input, put_input
 from kiosk_tasks.job import Job, Status, new_job
 from kiosk_tasks.jobs import find, find_for
 from kiosk_tasks.ledger import LostJobs, NotEnded, Owner, Page, Record, listing
@@ -89,7 +90,7 @@ def again(owner: Owner, job_id: str, *, new_id: str | None = None) -> tuple[Reco
         job_id=new_id,
         input_bytes=int(record.fields.get("input_bytes") or 0) or None,
     )
-    if not adapters().storage.exists(job.source.input_file_name):
+    if not has_input(adapters().storage, job.source.input_file_name):
         raise MissingObject(f"the input of job {job_id} is gone; send the file again.")
     return submit_for(owner, job)
 
@@ -102,16 +103,16 @@ def submit_file(
     name: str | None = None,
     job_id: str | None = None,
 ) -> Job:
-    """Put a local file into the bucket and submit a job on it.
+    """Put a local file, or the folder of an OME-Zarr, into the bucket and submit a job on it.
 
     name: what results are named after; default: the file's name.
     job_id: the job's, for a caller who must know it before; default: a new one.
     """
     key = f"uploads/{uuid4().hex}/{path.name}"
     given = {**fields, "input_file_name": key, "original_name": name or path.name}
-    size = path.stat().st_size
+    size = bytes_of(path)
     job = new_job(find_for(type_name, given), given, job_id=job_id, input_bytes=size)
-    adapters().storage.upload(key, path)
+    put_input(adapters().storage, key, path)
     _chain().submit(job, ignore_result=True)
     return job
 
@@ -236,9 +237,10 @@ def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) ->
 
 def forget_files(record: Record, *, output: bool = True) -> None:
     """Delete a job's input and, if `output`, its result from the bucket, once it is fetched."""
-    for field in ("input_file_name", *(("output_file_name",) if output else ())):
-        if record.fields.get(field):
-            adapters().storage.delete(record.fields[field])
+    if record.fields.get("input_file_name"):
+        delete_input(adapters().storage, record.fields["input_file_name"])
+    if output and record.fields.get("output_file_name"):
+        adapters().storage.delete(record.fields["output_file_name"])
 
 
 def _chain() -> Any:

@@ -11,9 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from kiosk_tasks.errors import InvalidFileType, UnreadableImage
 from kiosk_tasks.imaging import io
 from kiosk_tasks.imaging.image import Image
 from kiosk_tasks.imaging.limits import check_file_bytes
+from kiosk_tasks.imaging.regions import look_at, read_whole
+from kiosk_tasks.imaging.zarr_names import is_zarr_folder, is_zarr_input
 from kiosk_tasks.job import Context, ImageParams, Stage
 from kiosk_tasks.outputs import OutputFile, output_files, output_folder, pack, stem_of
 from kiosk_tasks.prediction import Predict, grpc_predict, predictor, served
@@ -50,14 +53,18 @@ def check_job(stages: Sequence[Stage], ctx: Context[Any]) -> None:
 
 def download(_: None, ctx: Context[ImageParams]) -> Image:
     """Fetch the job's input and read it."""
-    with scratch_folder(ctx.limits.scratch) as folder:
-        image = io.read(
-            fetch(ctx, folder),
-            name=ctx.job.source.name,
-            axes=ctx.params.axes,
-            mpp=ctx.params.mpp,
-            limits=ctx.limits.image,
-        )
+    source = ctx.job.source
+    if is_zarr_input(source.input_file_name, source.name):
+        image = _read_ome_zarr(ctx)
+    else:
+        with scratch_folder(ctx.limits.scratch) as folder:
+            image = io.read(
+                fetch(ctx, folder),
+                name=source.name,
+                axes=ctx.params.axes,
+                mpp=ctx.params.mpp,
+                limits=ctx.limits.image,
+            )
     ctx.report.note(
         image={
             "axes": image.axes,
@@ -69,12 +76,35 @@ def download(_: None, ctx: Context[ImageParams]) -> Image:
     return image
 
 
+def _read_ome_zarr(ctx: Context[ImageParams]) -> Image:
+    """Read all of an OME-Zarr that is small enough to be held in memory."""
+    source, params = ctx.job.source, ctx.params
+    found = look_at(
+        ctx.storage,
+        source.input_file_name,
+        name=source.name,
+        axes=params.axes,
+        mpp=params.mpp,
+        limits=ctx.limits.image,
+    )
+    if found is None:
+        raise UnreadableImage(f"{source.name} is no OME-Zarr that can be read.")
+    pixel_bytes = np.dtype(found.dtype).itemsize
+    ctx.limits.image.check(source.name, found.size, planes=found.channels, pixel_bytes=pixel_bytes)
+    ctx.report.note(input={"name": source.name, "key": source.input_file_name})
+    return read_whole(found, ctx.storage)
+
+
 def fetch(ctx: Context[Any], folder: Path) -> Path:
     """Fetch the job's input into a folder; return its path there.
 
-    Raises FileTooLarge, MissingObject, StorageFull.
+    Raises FileTooLarge, MissingObject, StorageFull, and InvalidFileType for an OME-Zarr's folder.
     """
     source, path = ctx.job.source, folder / "input"
+    if is_zarr_folder(source.input_file_name):
+        raise InvalidFileType(
+            f"{source.name} is the folder of an OME-Zarr, and this job takes one file; send a TIFF."
+        )
     size = ctx.storage.size(source.input_file_name)  # first: it might fill the disk
     check_file_bytes(source.name, size, max_bytes=ctx.limits.max_file_bytes)
     with fetching_into(folder):

@@ -17,6 +17,7 @@ from kiosk_tasks.archive_jobs import COUNTS
 from kiosk_tasks.cli.display import Board, Outcome
 from kiosk_tasks.cli.in_process import run_here
 from kiosk_tasks.errors import KioskError, MissingObject, UnknownJob
+from kiosk_tasks.inputs import bytes_of, is_folder
 from kiosk_tasks.job import Status
 from kiosk_tasks.ledger import Record
 from kiosk_tasks.settings import Settings
@@ -168,7 +169,8 @@ def failed_files(notes: Mapping[str, Any]) -> str:
 def _unreadable(image: Path) -> str:
     """Return why an image cannot be sent; "" if it can. It may have gone since it was listed."""
     try:
-        image.open("rb").close()
+        if not is_folder(image):
+            image.open("rb").close()
     except OSError as exc:
         return f"{image} cannot be read: {exc.strerror}."
     return ""
@@ -181,7 +183,7 @@ def _never_sent(name: str, reason: str) -> Outcome:
 def _megabytes(image: Path) -> float:
     """Return an image's size; 0 if it has gone since it was sent."""
     try:
-        return image.stat().st_size / 1e6
+        return bytes_of(image) / 1e6
     except OSError:
         return 0.0
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from kiosk_tasks.errors import InvalidFileType
 from kiosk_tasks.imaging.io import is_image_file
+from kiosk_tasks.imaging.zarr_names import is_ome_zarr
+from kiosk_tasks.inputs import is_folder
 from kiosk_tasks.outputs import numbered, stem_of
 
 __all__ = ["find_images", "result_names"]
@@ -19,7 +21,8 @@ def find_images(arguments: Sequence[str]) -> list[Path]:
     """Return the images that files, folders and glob patterns name, each once, in order.
 
     A file named outright is taken whatever it holds: the job says what is wrong with it. Of a
-    folder only images are taken; of a pattern archives and tracked movies, too, by their names.
+    folder only images are taken, the folders of OME-Zarr among them; of a pattern archives and
+    tracked movies, too, by their names.
     Raises InvalidFileType if an argument names nothing.
     """
     found: dict[Path, None] = {}
@@ -27,8 +30,8 @@ def find_images(arguments: Sequence[str]) -> list[Path]:
         images = _of(argument)
         if not images:
             raise InvalidFileType(
-                f"{argument} names no image. Give TIFF, PNG or JPEG files, a zip archive of them, "
-                "a folder or a pattern."
+                f"{argument} names no image. Give TIFF, PNG, JPEG or OME-Zarr, a zip archive of "
+                "files, a folder or a pattern."
             )
         found.update(dict.fromkeys(images))
     return list(found)
@@ -49,9 +52,18 @@ def result_names(images: Sequence[Path]) -> list[str]:
 
 def _of(argument: str) -> list[Path]:
     path = Path(argument).expanduser()
+    if is_folder(path):
+        return [path]
     if path.is_dir():
-        return [p for p in sorted(path.iterdir()) if p.is_file() and is_image_file(p)]
+        return [p for p in sorted(path.iterdir()) if _is_image(p)]
     if path.exists():
         return [path]
     matches = (Path(match) for match in sorted(glob.glob(str(path), recursive=True)))  # noqa: PTH207
-    return [p for p in matches if p.is_file() and (p.suffix.lower() in _OTHERS or is_image_file(p))]
+    named = [p for p in matches if _is_image(p) or (p.is_file() and p.suffix.lower() in _OTHERS)]
+    return [p for p in named if not any(is_folder(folder) for folder in p.parents)]
+
+
+def _is_image(path: Path) -> bool:
+    if path.is_file():
+        return is_ome_zarr(path.name) or is_image_file(path)
+    return is_folder(path)

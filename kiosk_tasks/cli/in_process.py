@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kiosk_tasks.errors import KioskError
+from kiosk_tasks.inputs import put_input
 from kiosk_tasks.job import Job, new_job
 from kiosk_tasks.jobs import find_for
 from kiosk_tasks.ledger import Record
@@ -60,7 +61,7 @@ def run_here(
     key = f"uploads/{name}"
     given = {**params, "input_file_name": key, "original_name": name}
     job = new_job(find_for(type_name, given), given, job_id=name)
-    adapters().storage.upload(key, image)
+    put_input(adapters().storage, key, image)
     report = MemoryReporter(
         lambda status, percent: on_change(_record(job, {"status": status}, percent))
     )

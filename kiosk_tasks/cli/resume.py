@@ -10,6 +10,7 @@ from typing import Any
 from kiosk_tasks.archive_jobs import ARCHIVE_END, COUNTS
 from kiosk_tasks.cli.batch import Request, failed_files
 from kiosk_tasks.cli.display import Outcome
+from kiosk_tasks.inputs import bytes_of
 from kiosk_tasks.job import Job, new_job
 from kiosk_tasks.jobs import find_for
 from kiosk_tasks.outputs import stem_of
@@ -20,7 +21,8 @@ __all__ = ["results_there"]
 def results_there(request: Request) -> dict[str, Outcome]:
     """Return what an earlier run has left of the images asked for, by the names of their results.
 
-    A newer model or version of this software is not noticed.
+    A newer model or version of this software is not noticed. An OME-Zarr is always done anew: no
+    record has its checksum.
     """
     found = {name: _result_there(request, name) for name in request.images}
     return {name: outcome for name, outcome in found.items() if outcome is not None}
@@ -40,7 +42,7 @@ def _result_there(request: Request, name: str) -> Outcome | None:
         job=record["job"]["id"],
         status="done",
         seconds=0.0,
-        megabytes=image.stat().st_size / 1e6,
+        megabytes=bytes_of(image) / 1e6,
         counts={name: record[name] for name in COUNTS if isinstance(record.get(name), int)},
         reason=failed_files(record),
         files=tuple(str(folder / file) for file in sorted([*record["outputs"], record_file.name])),

@@ -14,7 +14,7 @@ from kiosk_tasks.imaging.limits import ImageLimits, check_file_bytes
 from kiosk_tasks.imaging.regions.tiff import look_at_tiff, open_tiff
 from kiosk_tasks.imaging.regions.values import Files, RegionImage, RegionReader
 from kiosk_tasks.imaging.regions.zarr import look_at_zarr, open_zarr
-from kiosk_tasks.imaging.regions.zarr_names import is_ome_zarr
+from kiosk_tasks.imaging.zarr_names import is_zarr_input
 
 __all__ = ["look_at", "open_regions", "read_whole"]
 
@@ -36,7 +36,7 @@ def look_at(
     Raises what `io.read` raises for headers that are traps, MissingObject, and the bucket's errors.
     """
     with refusing_damage(name):
-        if is_ome_zarr(key):
+        if is_zarr_input(key, name):
             image: RegionImage | None = look_at_zarr(
                 files, key, name=name, axes=axes, limits=limits
             )
@@ -57,14 +57,16 @@ def open_regions(image: RegionImage, files: Files) -> Iterator[RegionReader]:
     Raises UnreadableImage, MissingObject, and the bucket's errors.
     """
     with refusing_damage(image.name):
-        opened = (open_zarr if is_ome_zarr(image.key) else open_tiff)(image, files)
+        is_zarr = is_zarr_input(image.key, image.name)
+        opened = (open_zarr if is_zarr else open_tiff)(image, files)
     with opened as reader:
         yield reader
 
 
 def read_whole(image: RegionImage, files: Files) -> Image:
     """Read all channels of an image; it has to fit into memory."""
+    data = np.empty((image.channels, *image.size), image.dtype)
     with open_regions(image, files) as reader:
-        planes = [reader.read(slice(None), slice(None), channel=c) for c in range(image.channels)]
-    data = np.stack(planes) if "C" in image.axes else planes[0]
-    return Image(data, image.axes, image.mpp)
+        for channel in range(image.channels):
+            data[channel] = reader.read(slice(None), slice(None), channel=channel)
+    return Image(data.reshape(image.shape), image.axes, image.mpp)

@@ -12,6 +12,7 @@ from starlette.status import HTTP_200_OK, HTTP_202_ACCEPTED
 
 from kiosk_tasks import service
 from kiosk_tasks.errors import BrokerUnavailable
+from kiosk_tasks.inputs import input_bytes
 from kiosk_tasks.job import Job, Status, new_job
 from kiosk_tasks.jobs import find, find_for
 from kiosk_tasks.ledger import Owner, Record
@@ -198,7 +199,7 @@ def _submit_key(
     if before is not None:
         return before, False
     job = _new_job(type_name, fields, submission)
-    size = site.storage.size(job.source.input_file_name)  # raises MissingObject
+    size = input_bytes(site.storage, job.source.input_file_name)  # raises MissingObject
     return service.submit_for(owner, replace(job, input_bytes=size))
 
 
