@@ -16,6 +16,7 @@ from typing import Any
 
 from kiosk_tasks.archive_jobs.packing import COUNTS, pack_results
 from kiosk_tasks.archive_jobs.unpacking import unpack
+from kiosk_tasks.imaging.zarr_names import is_zarr_input
 from kiosk_tasks.job import JobType, Stage, Status
 from kiosk_tasks.stages import check_job
 
@@ -29,9 +30,14 @@ _SECONDS = 4 * 3600
 
 
 def is_archive(fields: Mapping[str, Any]) -> bool:
-    """Tell whether a submission's input is a zip archive, by either of its names."""
-    names = (fields.get("original_name"), fields.get("input_file_name"))
-    return any(str(name or "").lower().endswith(".zip") for name in names)
+    """Tell whether a submission's input is a zip archive, by either of its names.
+
+    A zipped OME-Zarr is one image.
+    """
+    key, name = (str(fields.get(one) or "") for one in ("input_file_name", "original_name"))
+    if is_zarr_input(key, name):
+        return False
+    return key.lower().endswith(".zip") or name.lower().endswith(".zip")
 
 
 @cache
