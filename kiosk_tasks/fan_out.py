@@ -25,11 +25,13 @@ class Child:
     """A job to be submitted: its type, and its source and parameters as a client gives them.
 
     input_bytes: size of its input, where the stage that makes it knows.
+    files: how many files of an archive it does; None for a job of one input.
     """
 
     type_name: str
     fields: Mapping[str, Any]
     input_bytes: int | None = None
+    files: int | None = None
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,7 @@ class Job:
     """One submission of a job type.
 
     input_bytes: size of the input, where whoever submits it knows; it tells how long it may take.
+    files: how many files of an archive it does; None for a job of one input.
     """
 
     id: str
@@ -67,6 +68,7 @@ class Job:
     params: Params
     created_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat())
     input_bytes: int | None = None
+    files: int | None = None
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,8 @@ class JobType(Generic[P]):
     seconds: time limit of one link of the job; the worker ends it after that.
     reads_archives: a zip archive is one input to it; else its files are inputs, one by one.
     internal: only other jobs submit it, as their children; no page, command or archive offers it.
+    many: small files of an archive are done many at a time, by one process in turns; else each
+        gets a job of its own. Its stages may not fan out for them.
     """
 
     name: str
@@ -146,6 +150,7 @@ class JobType(Generic[P]):
     seconds: int = 1800
     reads_archives: bool = False
     internal: bool = False
+    many: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a declaration that could not be run, where it is written."""
@@ -182,6 +187,7 @@ def new_job(
     *,
     job_id: str | None = None,
     input_bytes: int | None = None,
+    files: int | None = None,
 ) -> Job:
     """Validate what a client sent, and make it a job.
 
@@ -197,4 +203,5 @@ def new_job(
         source=validated(Source, source, job_type.name, known=known),
         params=validated(job_type.params, params, job_type.name, known=known),
         input_bytes=input_bytes,
+        files=files,
     )

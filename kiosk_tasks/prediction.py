@@ -18,7 +18,7 @@ from kiosk_tasks.job import Context, Model, Stage, Status
 from kiosk_tasks.limits import Limits
 from kiosk_tasks.ports import Signature
 
-__all__ = ["Predict", "grpc_predict", "predictor", "served"]
+__all__ = ["Predict", "grpc_predict", "most_tiles", "predictor", "served"]
 
 _FULL_TILE = 512  #: px; side of the tiles that `max_batch` counts
 
@@ -125,7 +125,7 @@ class _Session:
         for tiles in planes:
             self._total += len(tiles.layout)
             waiting.append(_Plane(tiles, self._signature.outputs, finds_boxes=self._finds_boxes))
-            most = _most_tiles(tiles.layout.tile, self._ctx.limits)
+            most = most_tiles(tiles.layout.tile, self._ctx.limits)
             for batch in cutter.cut(tiles.plane, tiles.layout, batch=most):
                 sent.append(len(batch))
                 yield {self._input: batch}
@@ -165,7 +165,7 @@ class _Plane:
         return Heads(planes, self._scale, self._image, detections)
 
 
-def _most_tiles(side: int, limits: Limits) -> int:
+def most_tiles(side: int, limits: Limits) -> int:
     """Return how many tiles of that side share a request, at most.
 
     Where they are smaller than full ones, as many as have their pixels, within `max_items`.

@@ -14,7 +14,7 @@ from importlib.metadata import entry_points
 from types import MappingProxyType
 from typing import Any
 
-from kiosk_tasks.archive_jobs import ARCHIVE_END, archive_of, is_archive
+from kiosk_tasks.archive_jobs import ARCHIVE_END, archive_of, is_archive, many_of
 from kiosk_tasks.errors import UnknownJobType
 from kiosk_tasks.job import JobType
 
@@ -51,6 +51,11 @@ def declared() -> Mapping[str, JobType[Any]]:
                 )
             origin[name] = module
         found[job_type.name] = job_type
+    for job_type in [one for one in found.values() if one.many]:
+        many = many_of(job_type)
+        if many.name in origin:
+            raise ValueError(f'the name "{many.name}" of {origin[many.name]} is taken; rename it.')
+        found[many.name] = many
     return MappingProxyType(found)
 
 

@@ -25,9 +25,13 @@ def at_the_end(record: Record, notes: Mapping[str, Any]) -> dict[str, str]:
 
 
 def of_children(done: Iterable[Record]) -> dict[str, str]:
-    """Return the lists that such a client reads of an archive: a value for each child that is done.
+    """Return the lists that such a client reads of an archive: a value for each file that is done.
 
-    done: the children's records, in order.
+    done: the children's records, in order. One that did many files has such lists itself.
     """
     rows = [record.fields for record in done]
-    return {name: ",".join(row.get(name, "") for row in rows) for name in OF_CHILDREN if rows}
+    return {name: ",".join(_of_child(row, name) for row in rows) for name in OF_CHILDREN if rows}
+
+
+def _of_child(row: Mapping[str, str], name: str) -> str:
+    return row.get(f"files:{name}", row.get(name, ""))

@@ -131,4 +131,6 @@ def new_fields(job: Job, *, mirror: str) -> dict[str, str]:
     }
     if job.input_bytes is not None:
         fields["input_bytes"] = str(job.input_bytes)
+    if job.files is not None:
+        fields["files"] = str(job.files)
     return {**fields, "mirror": mirror} if mirror else fields

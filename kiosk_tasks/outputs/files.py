@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kiosk_tasks.errors import InternalError
+from kiosk_tasks.outputs.packed import Packed
 
 __all__ = ["OutputFile", "output_files"]
 
@@ -19,13 +20,17 @@ class OutputFile:
     """One file of a result.
 
     data: its bytes or, for one that should not lie in memory, the path of a file that holds them.
+    packed: what it is in another archive, in the place of `data`.
     """
 
     name: str
-    data: bytes | Path
+    data: bytes | Path = b""
+    packed: Packed | None = None
 
     def describe(self) -> dict[str, Any]:
         """Return size and checksum for the provenance record."""
+        if self.packed is not None:
+            return self.packed.described
         if isinstance(self.data, Path):
             with self.data.open("rb") as file:
                 checksum = hashlib.file_digest(file, "sha256").hexdigest()

@@ -11,6 +11,7 @@ from typing import Any
 
 from kiosk_tasks.errors import UnreadableArchive
 from kiosk_tasks.outputs.files import OutputFile
+from kiosk_tasks.outputs.packed import add_packed
 from kiosk_tasks.ports import Storage
 from kiosk_tasks.scratch import fetching_into
 
@@ -86,6 +87,9 @@ def place_in(folder: Path, name: str) -> Path:
 
 def _add(archive: zipfile.ZipFile, file: OutputFile) -> None:
     entry = zipfile.ZipInfo(file.name, _EPOCH)
+    if file.packed is not None:
+        add_packed(archive, entry, file.packed)
+        return
     if file.name.endswith(_PACKED):
         entry.compress_type = zipfile.ZIP_DEFLATED
     if isinstance(file.data, bytes):

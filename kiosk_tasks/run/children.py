@@ -46,9 +46,10 @@ def submit_children(
             child.fields,
             job_id=child_id(parent, number),
             input_bytes=child.input_bytes,
+            files=child.files,
         )
-        submit(app, ledger, job, parent=parent, links=links[child.type_name])
-        ids.append(job.id)
+        submit(app, ledger, job, parent=parent, links=links[child.type_name], ignore_result=True)
+        ids += _ids(job.id, child.files)
     return {"total_jobs": str(len(ids)), **_listed("children", ids)}
 
 
@@ -61,18 +62,37 @@ def gather(
     """
     ids = ledger.children(parent)
     outcomes, done = list[Outcome](), list[Record]()
+    ended: dict[bool, list[str]] = {True: [], False: []}
     for start in range(0, len(ids), _BATCH):
         batch = ids[start : start + _BATCH]
         found = {record.id: record for record in ledger.records(batch)}
-        outcomes += [_outcome(child, found.get(child)) for child in batch]
-        if archive and len(ids) <= _MOST_LISTED:
+        for child in batch:
+            record = found.get(child)
+            outcomes.append(_outcome(child, record))
+            for ok, which in _ended(child, record, ok=outcomes[-1].ok).items():
+                ended[ok] += which
+        if archive and sum(map(len, ended.values())) <= _MOST_LISTED:
             done += [record for record in found.values() if record.status is Status.DONE]
     told = {
-        **of_children(done),
-        **_listed("children:done", [o.id for o in outcomes if o.ok]),
-        **_listed("children:failed", [o.id for o in outcomes if not o.ok]),
+        **(of_children(done) if sum(map(len, ended.values())) <= _MOST_LISTED else {}),
+        **_listed("children:done", ended[True]),
+        **_listed("children:failed", ended[False]),
     }
     return Gathered(keep, tuple(outcomes)), told
+
+
+def _ids(child: str, files: int | None) -> list[str]:
+    """Return what a child is listed as: each of its files, where it does many."""
+    return [child] if files is None else [child_id(child, number) for number in range(files)]
+
+
+def _ended(child: str, record: Record | None, *, ok: bool) -> dict[bool, list[str]]:
+    """Return which of a child's ids are done, and which have failed; it has one, or many files."""
+    files = int(record.fields.get("files") or 0) if record else 0
+    if not (files and ok and record):
+        return {ok: _ids(child, files or None)}
+    words = {True: "files:done", False: "files:failed"}
+    return {one: list(filter(None, record.fields[f].split(","))) for one, f in words.items()}
 
 
 def _listed(field: str, ids: Sequence[str]) -> dict[str, str]:

@@ -95,10 +95,12 @@ def _run_children(
     work: FanOut, ids: Sequence[str], report: MemoryReporter, given: Adapters | None
 ) -> Gathered:
     """Run the children one after the other; a child that fails is told of, as in a queue."""
-    outcomes = []
+    outcomes, done = [], 0
+    total = sum(child.files or 1 for child in work.children)
     for child, job_id in zip(work.children, ids, strict=True):
         outcomes.append(_run_child(child, job_id, given))
-        report.progress(len(outcomes), len(ids))
+        done += child.files or 1
+        report.progress(done, total)
     return Gathered(work.keep, tuple(outcomes))
 
 

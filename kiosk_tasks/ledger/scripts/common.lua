@@ -117,3 +117,8 @@ local function refusal(token)
   if get('token') ~= token then return 'lost' end
   return nil
 end
+
+-- Whether a job has children that have not ended.
+local function open_children(id)
+  return redis.call('SCARD', prefix .. 'ended:' .. id) < redis.call('LLEN', prefix .. 'children:' .. id)
+end

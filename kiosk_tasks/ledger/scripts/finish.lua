@@ -48,11 +48,14 @@ if not its[1] or ended(its[1]) then
   redis.call('EXPIRE', record, keep)
   return {'written', ''}
 end
-redis.call('SADD', its_ended, id) -- the parent will read the record, however late
+-- The parent will read the record, however late. A child that did many files counts as many.
+if redis.call('SADD', its_ended, id) == 1 then
+  redis.call('HINCRBY', its_record, 'files_ended', get('files') or 1)
+end
 if its[1] ~= 'waiting' then return {'written', ''} end
-local count, total = redis.call('SCARD', its_ended), tonumber(its[2])
+local count, total = redis.call('HGET', its_record, 'files_ended') or 0, tonumber(its[2])
 put(its_record, {'progress', math.floor(100 * count / total), 'units_done', count, 'units_total', total})
-if count < total then return {'written', ''} end
+if open_children(parent) then return {'written', ''} end
 wait_in(its[3], parent, moment)
 redis.call('HSET', record, 'ended_parent', parent)
 return {'written', parent}

@@ -23,9 +23,8 @@ else
   redis.call('HSET', record, 'attempts', 0, 'retries', 0)
 end
 if how == 'children' then
-  local total = tonumber(get('total_jobs'))
   put(record, {'status', 'waiting'})
-  if redis.call('SCARD', prefix .. 'ended:' .. id) < total then return 'written' end
+  if open_children(id) then return 'written' end
   wait_in(lane, id, now())
   return 'ready'
 end
