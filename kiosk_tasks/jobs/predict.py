@@ -235,4 +235,5 @@ job_type = JobType(
     ),
     aliases=("image", "segmentation"),
     seconds=1800,
+    many=True,
 )
