@@ -41,7 +41,7 @@ def filled(page: str, kept: report.Kept) -> str:
     What was not measured is said so.
     """
     known = parts(kept)
-    names = {*known, "links", "sizes", "throughput", *prediction.NAMES}
+    names = {*known, "links", "sizes", *prediction.NAMES}
 
     def text(mark: re.Match[str]) -> str:
         name = mark[2]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from statistics import median
 from typing import Any
@@ -69,7 +68,6 @@ def throughput(site: Site, effort: Effort) -> Result:
     sides = list(LOADS)[: effort.of(len(LOADS), 2)]
     kinds = {s: Kind("predict", site.put(f"{s}.tif", field(s)), MPP) for s in sides}
     rates: list[dict[str, Any]] = []
-    began = time.monotonic()
     for count in PROCESSES:
         with site.worker("predict", processes=count) as worker:
             run_jobs(site, worker, kinds[64], 4 * count, together=True)
@@ -83,11 +81,7 @@ def throughput(site: Site, effort: Effort) -> Result:
                     for _ in range(rounds)
                 ]
                 rates.append({"side": side, "processes": count, "rates": [*map(rounded, values)]})
-    columns = ("side, px", "worker processes", "jobs/s")
-    rows = tuple((r["side"], r["processes"], median(r["rates"])) for r in rates)
-    seconds = round(time.monotonic() - began)
-    facts = {"rates": rates, "seconds": seconds}
-    return Result(tables=(Table("throughput", columns, rows),), facts=facts)
+    return Result(facts={"rates": rates})
 
 
 def _costs(side: int, runs: list[Run], passed: Mapping[str, float]) -> dict[str, Any]:
