@@ -146,7 +146,7 @@ class JobType(Generic[P]):
     params: type[P]
     stages: tuple[StageFunction | Stage, ...]
     aliases: tuple[str, ...] = ()
-    accepts: tuple[str, ...] = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
+    accepts: tuple[str, ...] = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".ozx")
     seconds: int = 1800
     reads_archives: bool = False
     internal: bool = False
