@@ -18,7 +18,7 @@ from kiosk_tasks.ledger import Record
 __all__ = ["Effort", "JobFailed", "Kind", "Run", "finished", "job_result", "run_jobs", "submit"]
 
 _POLL_S = 0.02  # a look costs the broker some 15 µs
-_LIMIT_S = 900.0
+_LIMIT_S = 300.0
 ROLES = ("child", "worker", "model server", "broker", "bucket")
 
 
