@@ -1,4 +1,4 @@
-"""What can be sent: files as they are, arrays as OME-TIFF, folders and lists of both."""
+"""What can be sent: files as they are, arrays as OME-TIFF, OME-Zarr as zip, and many of them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from kiosk_tasks.client.errors import CannotSend
 from kiosk_tasks.client.wire import Upload
+from kiosk_tasks.client.zarr_folder import is_zarr_folder, zipped
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ENDINGS", "as_upload", "guess_axes", "many", "tiff_of"]
 
-ENDINGS = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
+ENDINGS = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".ozx", ".zarr.zip")
 """Files of a folder that are taken for images."""
 
 _AXES = "TZCYXB"
@@ -26,9 +27,12 @@ _COLOURS = (3, 4)
 
 
 def many(images: object) -> bool:
-    """Tell whether that is several images: a folder, or a list of files or arrays."""
+    """Tell whether that is several images: a folder, or a list of files or arrays.
+
+    The folder of an OME-Zarr is one image.
+    """
     if isinstance(images, str | Path):
-        return Path(images).is_dir()
+        return Path(images).is_dir() and not is_zarr_folder(Path(images).name)
     return isinstance(images, list | tuple | set | Iterator)
 
 
@@ -36,7 +40,13 @@ def each(images: Any) -> list[Any]:
     """Return the images one by one: those of a folder by name, those of a list as they are."""
     if isinstance(images, str | Path):
         folder = Path(images)
-        found = sorted(p for p in folder.iterdir() if p.suffix.lower() in ENDINGS)
+        if is_zarr_folder(folder.name):
+            return [folder]
+        found = sorted(
+            p
+            for p in folder.iterdir()
+            if p.name.lower().endswith(ENDINGS) or (is_zarr_folder(p.name) and p.is_dir())
+        )
         if not found:
             raise CannotSend(f"{folder} has no images ({', '.join(ENDINGS)}) in it.")
         return list(found)
@@ -48,13 +58,16 @@ def as_upload(
 ) -> tuple[Upload, dict[str, Any]]:
     """Return what to send for an image, and the parameters to send with it.
 
-    image: a path, or an array. name: what results are named after; default: the file's name.
+    image: a path, or an array; the folder of an OME-Zarr is sent as a zip file.
+    name: what results are named after; default: the file's name.
     params: `axes` and `mpp` of an array go into the file.
     Raises CannotSend.
     """
     given = dict(params)
     if isinstance(image, str | Path):
         path = Path(image).expanduser()
+        if is_zarr_folder(path.name) and path.is_dir():
+            return zipped(path, name), given
         if not path.is_file():
             kind = "is a folder" if path.is_dir() else "does not exist"
             raise CannotSend(f"{image} {kind}; give the path of an image.")

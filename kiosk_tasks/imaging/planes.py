@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import reduce
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ from kiosk_tasks.imaging._movie_axes import file_letters
 from kiosk_tasks.imaging._tiff_movie import TiffMovie
 from kiosk_tasks.imaging.limits import ImageLimits, check_file_bytes, spaced
 from kiosk_tasks.imaging.movie import Choice, is_movie_file, open_movies
+from kiosk_tasks.imaging.regions import Files, look_at, open_regions
 
-__all__ = ["PlaneChoice", "Planes", "open_planes"]
+__all__ = ["PlaneChoice", "Planes", "open_planes", "open_zarr_planes"]
 
 _MOST_BYTES = 2**29  # of what is decoded for one plane
 _COLOURS = 3
@@ -77,6 +79,27 @@ def open_planes(
         else:
             planes = _of_picture(path, name, choice, limits)
         yield planes
+
+
+@contextmanager
+def open_zarr_planes(
+    files: Files, key: str, *, name: str, choice: PlaneChoice, limits: ImageLimits
+) -> Iterator[Planes]:
+    """Open an OME-Zarr in a bucket as `open_planes` opens a file; it has one plane."""
+    image = look_at(files, key, name=name, axes=choice.axes, limits=limits)
+    if image is None:
+        raise InvalidAxes(f"{name} has no plane that can be shown.")
+    taken = [choice.channel or 0]
+    if choice.channel is None and image.channels == _COLOURS and image.dtype == "uint8":
+        taken = [0, 1, 2]
+    _check_decoded(name, prod(image.size) * len(taken) * np.dtype(image.dtype).itemsize)
+    with open_regions(image, files) as reader:
+
+        def plane(_number: int) -> NDArray[Any]:
+            planes = (reader.read(slice(None), slice(None), channel=one) for one in taken)
+            return reduce(np.maximum, planes)
+
+        yield Planes(1, image.size, image.mpp, plane)
 
 
 class _FirstSeries(TiffMovie):
@@ -142,6 +165,10 @@ def _check_bytes(name: str, file: TiffMovie, size: tuple[int, int]) -> None:
     needed = prod(size) * file.pixel_bytes
     if not file.reads_parts:
         needed = prod(file.shape) * file.dtype.itemsize
+    _check_decoded(name, needed)
+
+
+def _check_decoded(name: str, needed: int) -> None:
     if needed > _MOST_BYTES:
         raise ImageTooLarge(
             f"{name} takes {spaced(needed)} bytes to show a plane of it; at most "

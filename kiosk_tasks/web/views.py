@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from kiosk_tasks.errors import MissingObject
 from kiosk_tasks.imaging.limits import ImageLimits, check_file_bytes
-from kiosk_tasks.imaging.planes import PlaneChoice, open_planes
+from kiosk_tasks.imaging.planes import PlaneChoice, Planes, open_planes, open_zarr_planes
 from kiosk_tasks.imaging.preview import contrast_of, grey_png, labels_png
 from kiosk_tasks.imaging.trk import unpack_trk
+from kiosk_tasks.imaging.zarr_names import is_zarr_input
+from kiosk_tasks.inputs import has_input
 from kiosk_tasks.ports import Storage
 from kiosk_tasks.web.errors import NoResult
 from kiosk_tasks.web.results_cache import Directories, Member
@@ -71,11 +74,7 @@ class Views:
         _check_frame(view, frame)
 
         def draw() -> bytes:
-            with (
-                self._input(key, name) as path,
-                self._gate,
-                open_planes(path, name=name, choice=view.image, limits=self._limits) as planes,
-            ):
+            with self._planes(view, key, name) as planes:
                 if frame >= planes.count:
                     raise NoResult(f"{name} has {planes.count} frames; there is no frame {frame}.")
                 contrast = self._contrasts.get(view.directory.key)
@@ -136,6 +135,19 @@ class Views:
         kept = self._drawn.get(key)
         return self._drawn.put(key, draw()) if kept is None else kept
 
+    @contextmanager
+    def _planes(self, view: View, key: str, name: str) -> Iterator[Planes]:
+        """Open the planes of a job's input."""
+        given: dict[str, Any] = {"name": name, "choice": view.image, "limits": self._limits}
+        if is_zarr_input(key, name):
+            if not has_input(self._bucket, key):
+                raise _gone(name)
+            with self._gate, open_zarr_planes(self._bucket, key, **given) as planes:
+                yield planes
+        else:
+            with self._input(key, name) as path, self._gate, open_planes(path, **given) as planes:
+                yield planes
+
     def _input(self, key: str, name: str) -> AbstractContextManager[Path]:
         def fetch(target: Path) -> None:
             most = min(self._limits.max_bytes, _FILES_BYTES)
@@ -143,10 +155,7 @@ class Views:
                 check_file_bytes(name, self._bucket.size(key), max_bytes=most)
                 self._bucket.download(key, target)
             except MissingObject as exc:
-                raise NoResult(
-                    f"{name} is gone from the bucket, so it cannot be shown; the label images and "
-                    "all files of the result are still there."
-                ) from exc
+                raise _gone(name) from exc
             unpack_trk(target, name=name)
 
         return self._files.file(f"input/{key}", fetch)
@@ -162,6 +171,13 @@ class Views:
     def _table(self, view: View, kind: str) -> bytes:
         read = partial(view.directory.read, self._bucket)
         return b"".join(read(view.tables[kind]))
+
+
+def _gone(name: str) -> NoResult:
+    return NoResult(
+        f"{name} is gone from the bucket, so it cannot be shown; the label images and all files of "
+        "the result are still there."
+    )
 
 
 def _check_frame(view: View, frame: int) -> None:

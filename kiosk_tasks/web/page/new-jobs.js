@@ -9,7 +9,7 @@ import { about, bytes, count, figure, learn, sorted } from "./words.js";
 const MOST_INSPECTED = 20; // headers of so many files are read; the others say themselves
 const MOST_SHOWN = 60;
 const TYPE = "kiosk-type";
-const NOT_READ = /\.(zip|trks?)$/i;
+const NOT_READ = /\.(zip|ozx|trks?)$/i;
 
 const state = { files: [], types: [], type: null, models: [], form: null };
 const at = {};
