@@ -26,7 +26,7 @@ from kiosk_tasks.archive_jobs.facts import COUNTS
 from kiosk_tasks.archive_jobs.many import many_name, many_of
 from kiosk_tasks.archive_jobs.packing import pack_results
 from kiosk_tasks.archive_jobs.unpacking import unpack
-from kiosk_tasks.imaging.zarr_names import is_zarr_input
+from kiosk_tasks.imaging.zarr_names import is_ome_zarr
 from kiosk_tasks.job import JobType, Stage, Status
 from kiosk_tasks.stages import check_job
 
@@ -45,7 +45,7 @@ def is_archive(fields: Mapping[str, Any]) -> bool:
     A zipped OME-Zarr is one image.
     """
     key, name = (str(fields.get(one) or "") for one in ("input_file_name", "original_name"))
-    if is_zarr_input(key, name):
+    if is_ome_zarr(key) or is_ome_zarr(name):
         return False
     return key.lower().endswith(".zip") or name.lower().endswith(".zip")
 
