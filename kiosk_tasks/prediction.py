@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -18,13 +18,17 @@ from kiosk_tasks.job import Context, Model, Stage, Status
 from kiosk_tasks.limits import Limits
 from kiosk_tasks.ports import Signature
 
-__all__ = ["Predict", "grpc_predict", "most_tiles", "predictor", "served"]
+__all__ = ["Predict", "Predictor", "grpc_predict", "most_tiles", "predictor", "served"]
 
 _FULL_TILE = 512  #: px; side of the tiles that `max_batch` counts
 
 
-class Predict(Protocol):
-    """Sends tiles to the model server and returns its stitched heads."""
+Predict = Callable[[Tiles], Heads]
+"""Sends tiles to the model server and returns its stitched heads."""
+
+
+class Predictor(Protocol):
+    """A `Predict` that can do many planes at once."""
 
     def __call__(self, tiles: Tiles) -> Heads:
         """Return the heads of one plane."""
@@ -59,7 +63,7 @@ def grpc_predict(model: Model) -> Stage:
 
 def predictor(
     signature: Signature, ctx: Context[Any], *, tell: bool = True, outputs: Iterable[str] = ()
-) -> Predict:
+) -> Predictor:
     """Return what sends tiles to a model and stitches what comes back, as often as it is called.
 
     tell: whether it reports its progress, by the tiles of all calls.

@@ -52,11 +52,14 @@ class Stitcher:
                 f"tiles of {tiles.shape[3]} channels came back after some of "
                 f"{self._plane.shape[2]}."
             )
+        weighted = np.empty((side, side), np.result_type(tiles, np.float32))  # used again and again
         for index, tile in enumerate(tiles, start=self._added):
-            self._blend(tile, index, self._plane)
+            self._blend(tile, index, self._plane, weighted)
         self._added += len(tiles)
 
-    def _blend(self, tile: NDArray[Any], index: int, plane: NDArray[np.float32]) -> None:
+    def _blend(
+        self, tile: NDArray[Any], index: int, plane: NDArray[np.float32], room: NDArray[Any]
+    ) -> None:
         """Add a tile; where no other one covers the plane, it is written as it is."""
         layout = self._layout
         row, column = divmod(index, len(layout.columns))
@@ -70,8 +73,10 @@ class Stitcher:
                     np.add(part, np.float32(0), out=target, casting="same_kind")
                     continue
                 weights = layout.weights(index, rows, columns)
+                weighted = room[: len(weights), : weights.shape[1]]
                 for channel in range(plane.shape[2]):  # weights along the last axis are slow
-                    target[..., channel] += part[..., channel] * weights
+                    np.multiply(part[..., channel], weights, out=weighted)
+                    target[..., channel] += weighted
 
     @property
     def added(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -39,7 +40,7 @@ def segment_planes(
     scale: Scale,
     total: int | None = None,
 ) -> Iterator[Labels]:
-    """Yield the cells of each plane, one plane in memory at a time.
+    """Yield the cells of each plane; only those planes are in memory whose predictions are awaited.
 
     planes: axes "YX" each, drawn lazily; a plane of one value has no cells.
     scale: of all planes, from `find_scale`.
@@ -47,14 +48,31 @@ def segment_planes(
     Yields (Y, X) int32 at the plane's size; 0 is background, cells are 1..n in each plane anew.
     """
     look = look_with(cells, ctx)
-    for done, plane in enumerate(planes, start=1):
-        ctx.report.check()
-        yield to_image(_labels(plane, look, scale), plane, ctx)
+    for done, labels in enumerate(_cells_of(planes, look, scale, ctx), start=1):
+        yield labels
         if total is not None:
             ctx.report.progress(done, total)
 
 
-def _labels(plane: Image, look: Look, scale: Scale) -> Labels:
-    if plane.is_constant:
-        return np.zeros(plane.data.shape, np.int32)
-    return label_cells(look.at(plane, scale), look.cells.postprocess)
+def _cells_of(
+    planes: Iterable[Image], look: Look, scale: Scale, ctx: Context[Any]
+) -> Iterator[Labels]:
+    """Yield the cells of each plane in order; those of one value are never sent."""
+    drawn: deque[Image] = deque()
+
+    def shown() -> Iterator[Image]:
+        for plane in planes:
+            ctx.report.check()
+            drawn.append(plane)
+            if not plane.is_constant:
+                yield plane
+
+    for heads in look.at_many(shown(), scale):
+        while drawn[0] is not heads.image:
+            yield _nothing(drawn.popleft())
+        yield to_image(label_cells(heads, look.cells.postprocess), drawn.popleft(), ctx)
+    yield from map(_nothing, drawn)
+
+
+def _nothing(plane: Image) -> Labels:
+    return np.zeros(plane.data.shape, np.int32)

@@ -15,9 +15,11 @@ from kiosk_tasks.imaging.postprocessing import (
 )
 from kiosk_tasks.imaging.scale import scaled_shape
 from kiosk_tasks.imaging.values import Heads
+from kiosk_tasks.ports import Signature
 from kiosk_tasks.segmenting.heads import (
     Plane,
     Role,
+    channels_of,
     edge_of,
     interior_of,
     is_ours,
@@ -25,7 +27,7 @@ from kiosk_tasks.segmenting.heads import (
     roles_of,
 )
 
-__all__ = ["NUCLEI", "POSTPROCESSING", "RAW", "label_cells"]
+__all__ = ["NUCLEI", "POSTPROCESSING", "RAW", "label_cells", "needed_outputs"]
 
 RAW = "none"
 """The postprocessing that leaves a model's outputs as they are."""
@@ -38,6 +40,9 @@ NUCLEI = WatershedParams(maxima_depth=0.06, interior_threshold=0.55, least_inter
 ON_DISTANCE = WatershedParams.nuclear()
 ON_CLASSES = replace(ON_DISTANCE, interior_threshold=0.2)
 
+_OURS = ("inner_distance", "outer_distance", "foreground")
+_SECONDS: tuple[Role, ...] = ("outer distance", "pixelwise classes")
+_INSIDE: tuple[Role, ...] = ("pixelwise classes", "foreground")
 _INNER = "an inner distance (1 channel)"
 _INTERIOR = "pixelwise classes (2 to 4 channels)"
 
@@ -55,13 +60,35 @@ def label_cells(heads: Heads, postprocess: str) -> Labels:
     return POSTPROCESSING[postprocess](heads)
 
 
+def needed_outputs(signature: Signature, postprocess: str) -> tuple[str, ...]:
+    """Return which outputs `label_cells` reads, so that the others need not be sent.
+
+    postprocess: as for `label_cells`. Returns none where all are needed, or where the signature
+    does not tell: then `label_cells` finds out with all of them.
+    """
+    if postprocess not in ("deep_watershed", "watershed", "pixelwise", "mibi"):
+        return ()
+    channels = channels_of(signature)
+    deep = postprocess == "deep_watershed"
+    if deep and is_ours(channels):
+        return _OURS if set(_OURS) <= set(channels) else ()
+    roles = roles_of(channels)
+    second = next((role for role in (_SECONDS if deep else _INSIDE) if role in roles), None)
+    wanted: list[Role] = ["inner distance"] if deep else []
+    wanted += [second] if second else []
+    if not second or -1 in channels.values() or not set(wanted) <= set(roles):
+        return ()
+    names = tuple(roles[role] for role in wanted)
+    again = roles_of({name: channels[name] for name in names})
+    return names if all(again.get(role) == roles[role] for role in wanted) else ()
+
+
 def _deep_watershed(heads: Heads) -> Labels:
     if is_ours(heads.planes):
         inner, outer, foreground = _ours(heads)
         return deep_watershed((inner + outer) / 2, foreground, params=NUCLEI)
     roles = _roles(heads)
-    seconds: tuple[Role, ...] = ("outer distance", "pixelwise classes")
-    second = next((role for role in seconds if role in roles), None)
+    second = next((role for role in _SECONDS if role in roles), None)
     missing = [] if "inner distance" in roles else [_INNER]
     missing += [] if second else [f"an outer distance (1 channel) or {_INTERIOR}"]
     if missing or second is None:
@@ -99,11 +126,10 @@ def _retinanet_semantic(heads: Heads) -> Labels:
 
 
 def _ours(heads: Heads) -> list[Plane]:
-    names = ("inner_distance", "outer_distance", "foreground")
-    missing = [repr(name) for name in names if name not in heads.planes]
+    missing = [repr(name) for name in _OURS if name not in heads.planes]
     if missing:
         raise missing_heads(missing, heads)
-    return [heads.planes[name][..., 0] for name in names]
+    return [heads.planes[name][..., 0] for name in _OURS]
 
 
 def _roles(heads: Heads) -> dict[Role, str]:
@@ -112,8 +138,7 @@ def _roles(heads: Heads) -> dict[Role, str]:
 
 def _classes(heads: Heads) -> Plane:
     roles = _roles(heads)
-    wanted: tuple[Role, ...] = ("pixelwise classes", "foreground")
-    role = next((role for role in wanted if role in roles), None)
+    role = next((role for role in _INSIDE if role in roles), None)
     if role is None:
         raise missing_heads([_INTERIOR], heads)
     return heads.planes[roles[role]]

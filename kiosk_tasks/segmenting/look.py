@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from kiosk_tasks.errors import ModelMismatch
@@ -12,6 +13,7 @@ from kiosk_tasks.imaging.values import Heads, Scale, Tiles
 from kiosk_tasks.job import Context
 from kiosk_tasks.ports import Signature
 from kiosk_tasks.prediction import Predict, predictor, served
+from kiosk_tasks.segmenting.labelling import needed_outputs
 from kiosk_tasks.segmenting.models import CellModel, prepare
 
 __all__ = ["Look", "look_with"]
@@ -19,11 +21,15 @@ __all__ = ["Look", "look_with"]
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """How planes are looked at: the model, what the server says of it, and what asks it."""
+    """How planes are looked at: the model, what the server says of it, and what asks it.
+
+    predict: asks for one plane. predict_many: for each of many, as `Predictor.many` does.
+    """
 
     cells: CellModel
     signature: Signature
     predict: Predict
+    predict_many: Callable[[Iterable[Tiles]], Iterator[Heads]]
 
     def at(self, plane: Image, scale: Scale) -> Heads:
         """Return the model's outputs for a plane of axes "YX", as it looks at that scale."""
@@ -35,7 +41,7 @@ class Look:
         planes: drawn, and made ready, while replies are awaited. Those that are under way are held
             in memory: a few requests' worth. Planes of one size fill requests best.
         """
-        return self.predict.many(self._tiles(plane, scale) for plane in planes)
+        return self.predict_many(self._tiles(plane, scale) for plane in planes)
 
     def _tiles(self, plane: Image, scale: Scale) -> Tiles:
         return prepare(plane, scale, cells=self.cells, signature=self.signature)
@@ -50,9 +56,12 @@ def look_with(
     Raises UnknownModel, and ModelMismatch if the model takes anything but one image of one channel.
     """
     signature = served(cells.model, ctx)
-    asks = predictor(signature, ctx, tell=tell)
+    outputs = needed_outputs(signature, cells.postprocess)
+    asks = predictor(signature, ctx, tell=tell, outputs=outputs)
     _check_input(signature)
-    return Look(cells, signature, predict or asks)
+    if predict is not None:
+        return Look(cells, signature, predict, partial(map, predict))
+    return Look(cells, signature, asks, asks.many)
 
 
 def _check_input(signature: Signature) -> None:

@@ -18,11 +18,16 @@ __all__ = ["choose_version", "predict_request"]
 
 
 def predict_request(signature: Signature, arrays: Mapping[str, NDArray[Any]]) -> Any:
-    """Return the PredictRequest for one batch of arrays that fit the signature."""
+    """Return the PredictRequest for one batch of arrays that fit the signature.
+
+    It asks for the signature's outputs and no others: a caller that leaves some out is not sent
+    them.
+    """
     request = predict_pb2.PredictRequest()
     request.model_spec.name = signature.model
     request.model_spec.version.value = signature.version
     request.model_spec.signature_name = SERVING_DEFAULT
+    request.output_filter.extend(sorted(signature.outputs))
     for name, array in arrays.items():
         to_proto(array, into=request.inputs[name])
     return request

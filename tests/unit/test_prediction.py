@@ -15,7 +15,7 @@ from kiosk_tasks.imaging.tiling import TileLayout
 from kiosk_tasks.imaging.values import Heads, Scale, Tiles
 from kiosk_tasks.job import Context, Limits, Model, new_job
 from kiosk_tasks.jobs.predict import job_type
-from kiosk_tasks.prediction import Predict, predictor, served
+from kiosk_tasks.prediction import Predictor, predictor, served
 from kiosk_tasks.run.local import MemoryReporter
 from kiosk_tasks.storage.memory import MemoryStorage
 from tests.fake_models import FakeModel, FakeModels
@@ -29,7 +29,7 @@ def answer(batch: NDArray[Any]) -> dict[str, NDArray[Any]]:
 
 def asking(
     model: FakeModel, *outputs: str, limits: Limits | None = None
-) -> tuple[Predict, MemoryReporter]:
+) -> tuple[Predictor, MemoryReporter]:
     report = MemoryReporter()
     job = new_job(job_type, {"input_file_name": "a.tif"})
     models = FakeModels({"Toy": model})

@@ -15,7 +15,7 @@ from kiosk_tasks.errors import InvalidParameter, ModelMismatch
 from kiosk_tasks.imaging.image import Image
 from kiosk_tasks.imaging.labels import WatershedParams
 from kiosk_tasks.imaging.values import Heads, Scale, Tiles
-from kiosk_tasks.job import Context, JobType, Params, new_job
+from kiosk_tasks.job import Context, JobType, Limits, Params, new_job
 from kiosk_tasks.ports import TensorSpec
 from kiosk_tasks.run.local import MemoryReporter
 from kiosk_tasks.segmenting.cells import cell_model, find_scale, segment_planes
@@ -120,7 +120,7 @@ def test_what_asks_the_model_may_be_given() -> None:
 def test_planes_are_segmented_one_by_one() -> None:
     drawn: list[int] = []
     told: list[int] = []
-    ctx = context(told=told)
+    ctx = replace(context(told=told), limits=Limits(max_batch=1))
     images = [plane(seed) for seed in range(4)]
 
     def frames() -> Iterator[Image]:

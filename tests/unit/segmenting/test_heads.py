@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -16,6 +18,8 @@ from kiosk_tasks.segmenting.heads import (
     multiplex_heads,
     roles_of,
 )
+from kiosk_tasks.segmenting.labelling import label_cells, needed_outputs
+from tests.fake_models import FakeModels, deepcell
 
 
 def heads(**channels: int) -> Heads:
@@ -113,3 +117,47 @@ def test_channels_of_a_signature() -> None:
         "c": TensorSpec("c", float32, (-1, -1, -1, -1)),
     }
     assert channels_of(Signature("M", 1, {}, outputs)) == {"a": 3, "b": -1, "c": -1}
+
+
+@pytest.mark.parametrize(
+    ("postprocess", "names", "needed"),
+    [
+        ("deep_watershed", {"inner_distance": 1, "outer_distance": 1, "foreground": 1}, "all"),
+        ("deep_watershed", {"inner_distance": 1, "foreground": 1}, ""),
+        ("deep_watershed", {"semantic_0": 1, "semantic_1": 1, "semantic_2": 3}, "0 1"),
+        ("deep_watershed", {"semantic_0": 1, "semantic_1": 4}, "0 1"),
+        ("deep_watershed", {"semantic_0": 3}, ""),
+        ("deep_watershed", {"semantic_0": -1, "semantic_1": 1}, ""),
+        ("watershed", {"semantic_0": 1, "semantic_1": 1, "semantic_2": 3}, "2"),
+        ("pixelwise", {"semantic_0": 1, "semantic_1": 4}, "1"),
+        ("mibi", {"semantic_0": 1}, ""),
+        ("watershed", {"foreground": 1, "inner_distance": 1}, "foreground"),
+        ("retinanet", {"semantic_0": 3}, ""),
+        ("none", {"semantic_0": 3}, ""),
+    ],
+)
+def test_only_what_a_postprocessing_reads_is_needed(
+    postprocess: str, names: dict[str, int], needed: str
+) -> None:
+    outputs = {
+        name: TensorSpec(name, np.dtype("f4"), (-1, -1, -1, channels))
+        for name, channels in names.items()
+    }
+    wanted = {name for name in names if name.rpartition("_")[2] in needed.split()}
+    found = needed_outputs(Signature("M", 1, {}, outputs), postprocess)
+    assert set(found) == (set(names) if needed == "all" else wanted)
+
+
+@pytest.mark.parametrize("postprocess", ["deep_watershed", "watershed", "pixelwise", "mibi"])
+def test_the_outputs_needed_give_the_same_cells(postprocess: str) -> None:
+    models = FakeModels({"M": deepcell("inner", "outer", "classes3", "classes4")})
+    y, x = np.mgrid[:64, :64]
+    image = ((np.hypot(y % 32 - 16, x % 32 - 16) < 10) * np.float32(1))[np.newaxis, ..., np.newaxis]
+    planes = {name: plane[0] for name, plane in models.models["M"].answer(image).items()}
+    every = Heads(planes, Scale(1.0, measured=True), Image(image[0, ..., 0], "YX"))
+    names = needed_outputs(models.signature("M"), postprocess)
+    assert 0 < len(names) < len(planes)
+    some = replace(every, planes={name: planes[name] for name in names})
+    cells = label_cells(every, postprocess)
+    assert cells.max() == 4
+    np.testing.assert_array_equal(label_cells(some, postprocess), cells)
