@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,20 +53,19 @@ class Outlines:
         """Return how many cells there are."""
         return len(self.label)
 
+    def __getitem__(self, number: int) -> Outline:
+        """Return the outline of one cell, counted from 0."""
+        first, beyond = self.cells[number : number + 2].tolist()
+        bounds = self.polygons[first : beyond + 1].tolist()
+        polygons = (self.rings[a : b + 1].tolist() for a, b in pairwise(bounds))
+        return Outline(
+            int(self.label[number]),
+            tuple(tuple(self.corners[a:b] for a, b in pairwise(rings)) for rings in polygons),
+        )
+
     def __iter__(self) -> Iterator[Outline]:
         """Yield the outline of each cell."""
-        rings, polygons, cells = (b.tolist() for b in (self.rings, self.polygons, self.cells))
-        for number, label in enumerate(self.label.tolist()):
-            yield Outline(
-                label,
-                tuple(
-                    tuple(
-                        self.corners[rings[ring] : rings[ring + 1]]
-                        for ring in range(polygons[polygon], polygons[polygon + 1])
-                    )
-                    for polygon in range(cells[number], cells[number + 1])
-                ),
-            )
+        return map(self.__getitem__, range(len(self)))
 
     def moved(self, y: int, x: int) -> Outlines:
         """Return the outlines of a part of an image in the whole one's coordinates.

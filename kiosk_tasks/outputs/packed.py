@@ -11,7 +11,7 @@ from io import BytesIO
 from typing import Any
 from zipfile import ZipFile, ZipInfo
 
-__all__ = ["Packed", "add_packed", "packed_files"]
+__all__ = ["Packed", "packed_files"]
 
 _LENGTHS_AT = 26  # of name and extra field, in a local header of 30 bytes
 _LOCAL_BYTES = 30
@@ -29,6 +29,11 @@ class Packed:
     data: bytes
     entry: ZipInfo
     described: dict[str, Any]
+
+    def facts(self) -> dict[str, int]:
+        """Return what `ZipWriter.add_as_it_is` is told."""
+        entry = self.entry
+        return {"method": entry.compress_type, "checksum": entry.CRC, "size": entry.file_size}
 
 
 def packed_files(result: bytes) -> Iterator[tuple[str, Packed]]:
@@ -50,23 +55,3 @@ def packed_files(result: bytes) -> Iterator[tuple[str, Packed]]:
         start = at + _LOCAL_BYTES + sum(struct.unpack_from("<2H", result, at + _LENGTHS_AT))
         data = result[start : start + entry.compress_size]
         yield entry.filename, Packed(data, entry, described[entry.filename])
-
-
-def add_packed(archive: ZipFile, entry: ZipInfo, packed: Packed) -> None:
-    """Add a file to an archive that is being written. entry: its name and time there.
-
-    `zipfile` offers no way to write bytes that are packed already: this is what it does itself
-    when a member is closed.
-    """
-    entry.compress_type = packed.entry.compress_type
-    entry.CRC = packed.entry.CRC
-    entry.compress_size, entry.file_size = packed.entry.compress_size, packed.entry.file_size
-    file: Any = archive.fp
-    file.seek(archive.start_dir)
-    entry.header_offset = archive.start_dir
-    file.write(entry.FileHeader(zip64=False))
-    file.write(packed.data)
-    archive.start_dir = file.tell()
-    archive.filelist.append(entry)
-    archive.NameToInfo[entry.filename] = entry
-    archive._didModify = True  # type: ignore[attr-defined]  # else no directory is written

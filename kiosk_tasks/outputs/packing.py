@@ -10,18 +10,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from kiosk_tasks.errors import UnreadableArchive
+from kiosk_tasks.imaging.zip_writer import ZipWriter
 from kiosk_tasks.outputs.files import OutputFile
-from kiosk_tasks.outputs.packed import add_packed
 from kiosk_tasks.ports import Storage
 from kiosk_tasks.scratch import fetching_into
 
 __all__ = ["fetch_result", "pack", "place_in"]
 
-_EPOCH = (1980, 1, 1, 0, 0, 0)
-"""Time stamp of archive members: the same result is the same bytes, whenever it was made."""
-
 _PACKED = ("_cells.geojson", "_spots.geojson", "_rois.zip")
-_LEVEL = 1  # of deflate: coordinates hardly pack better with more
 
 
 def pack(
@@ -35,9 +31,10 @@ def pack(
     files: drawn one by one; none but the one at hand need be in memory.
     record: asked when all are drawn, since facts may be noted on the way.
     Members are stored as they are: images are compressed already. Outlines are packed.
+    The same result is the same bytes, whenever it was made.
     """
     described: dict[str, Any] = {}
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+    with ZipWriter(target) as archive:
         for file in files:
             described[file.name] = file.describe()
             _add(archive, file)
@@ -85,16 +82,11 @@ def place_in(folder: Path, name: str) -> Path:
     return folder / path
 
 
-def _add(archive: zipfile.ZipFile, file: OutputFile) -> None:
-    entry = zipfile.ZipInfo(file.name, _EPOCH)
+def _add(archive: ZipWriter, file: OutputFile) -> None:
+    packed = file.name.endswith(_PACKED)
     if file.packed is not None:
-        add_packed(archive, entry, file.packed)
-        return
-    if file.name.endswith(_PACKED):
-        entry.compress_type = zipfile.ZIP_DEFLATED
-    if isinstance(file.data, bytes):
-        archive.writestr(entry, file.data, compresslevel=_LEVEL)
-        return
-    entry.file_size = file.data.stat().st_size  # larger ones than 2 GiB must be announced
-    with file.data.open("rb") as source, archive.open(entry, "w") as target:
-        shutil.copyfileobj(source, target, 2**20)
+        archive.add_as_it_is(file.name, file.packed.data, **file.packed.facts())
+    elif isinstance(file.data, bytes):
+        archive.add(file.name, file.data, packed=packed)
+    else:
+        archive.add_file(file.name, file.data, packed=packed)

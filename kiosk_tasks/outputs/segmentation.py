@@ -8,6 +8,7 @@ from kiosk_tasks.imaging._tiff_write import write_planes
 from kiosk_tasks.imaging.io import write_labels
 from kiosk_tasks.imaging.measure import measure_cells, to_csv
 from kiosk_tasks.imaging.overlay import overlay_png
+from kiosk_tasks.imaging.runs import runs_of
 from kiosk_tasks.imaging.scale import resize_to
 from kiosk_tasks.imaging.values import LabelsOnly, RawHeads, Segmentation, Segmentations
 from kiosk_tasks.outputs.files import OutputFile, output_files
@@ -17,15 +18,14 @@ __all__: list[str] = []
 
 
 @output_files.register
-def _of_segmentation(result: Segmentation, stem: str) -> list[OutputFile]:
-    name = _named(stem, result.part)
-    cells = measure_cells(result.labels, result.image.data)
-    return [
-        OutputFile(f"{name}_labels.ome.tif", write_labels(result.labels)),
-        OutputFile(f"{name}_overlay.png", overlay_png(result.image.data, result.labels)),
-        OutputFile(f"{name}_cells.csv", to_csv(cells)),
-        *cell_shapes(result.labels, cells, name),
-    ]
+def _of_segmentation(result: Segmentation, stem: str) -> Iterator[OutputFile]:
+    name, plane, labels = _named(stem, result.part), result.image.data, result.labels
+    runs = runs_of(labels.data)
+    cells = measure_cells(labels, plane, runs=runs)
+    yield OutputFile(f"{name}_labels.ome.tif", write_labels(labels))
+    yield OutputFile(f"{name}_overlay.png", overlay_png(plane, labels, runs=runs))
+    yield OutputFile(f"{name}_cells.csv", to_csv(cells))
+    yield from cell_shapes(labels, cells, name, runs=runs)
 
 
 @output_files.register

@@ -13,18 +13,22 @@ from kiosk_tasks.imaging.labels import LabelImage
 from kiosk_tasks.imaging.measure import CellTable
 from kiosk_tasks.imaging.outlines import trace
 from kiosk_tasks.imaging.rois import LARGEST_SIDE, cell_rois, spot_roi
+from kiosk_tasks.imaging.runs import Runs
 from kiosk_tasks.imaging.spots import Spots
 from kiosk_tasks.outputs.files import OutputFile
 
 __all__ = ["cell_shapes", "spot_points", "spot_regions"]
 
 
-def cell_shapes(labels: LabelImage, cells: CellTable, name: str) -> list[OutputFile]:
+def cell_shapes(
+    labels: LabelImage, cells: CellTable, name: str, *, runs: Runs | None = None
+) -> list[OutputFile]:
     """Return the outlines of cells: regions for Fiji, and polygons with what was measured.
 
     cells: of the same labels. name: what the files' names begin with.
+    runs: of the same labels, where they are known already.
     """
-    outlines = list(trace(labels.data))
+    outlines = trace(labels.data, runs=runs)
     files = [OutputFile(f"{name}_cells.geojson", cells_geojson(outlines, cells))]
     if max(labels.data.shape) <= LARGEST_SIDE:
         files.append(OutputFile(f"{name}_rois.zip", cell_rois(outlines)))

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from kiosk_tasks.imaging.io import write_labels
 from kiosk_tasks.imaging.measure import CellTable, measure_cells
+from kiosk_tasks.imaging.runs import runs_of
 from kiosk_tasks.imaging.spot_overlay import spots_png
 from kiosk_tasks.imaging.spot_values import CellPart, SpotPlanes, SpotsInCells, cells_of_spots
 from kiosk_tasks.imaging.spots import Spots
@@ -75,12 +76,13 @@ def _of_cells(result: SpotsInCells, stem: str) -> list[OutputFile]:
 def _part_files(
     part: CellPart, owners: Sequence[NDArray[np.int32]], result: SpotsInCells, stem: str
 ) -> list[OutputFile]:
-    cells = measure_cells(part.labels, result.image.data)
+    runs = runs_of(part.labels.data)
+    cells = measure_cells(part.labels, result.image.data, runs=runs)
     name = f"{stem}_{part.name}"
     return [
         OutputFile(f"{name}_labels.ome.tif", write_labels(part.labels)),
         OutputFile(f"{name}_counts.csv", _counts(cells, owners, result)),
-        *cell_shapes(part.labels, cells, name),
+        *cell_shapes(part.labels, cells, name, runs=runs),
     ]
 
 
