@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from kiosk_tasks.imaging.boxes import Detections
 from kiosk_tasks.imaging.image import Image
-from kiosk_tasks.imaging.labels import LabelImage
+from kiosk_tasks.imaging.labels import LabelImage, Labels
 from kiosk_tasks.imaging.tiling import TileLayout
 
 __all__ = [
@@ -58,12 +58,15 @@ class Heads:
 
     planes: by output name, each (Y, X, K) float32 at the model's pixel size.
     detections: of a network that finds boxes; None for any other.
+    labelled: where cells were made of them already: by which postprocessing, and the cells,
+        (Y, X) int32.
     """
 
     planes: Mapping[str, NDArray[np.float32]]
     scale: Scale
     image: Image
     detections: Detections | None = None
+    labelled: tuple[str, Labels] | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,7 +27,7 @@ from kiosk_tasks.segmenting.heads import (
     roles_of,
 )
 
-__all__ = ["NUCLEI", "POSTPROCESSING", "RAW", "label_cells", "needed_outputs"]
+__all__ = ["NUCLEI", "POSTPROCESSING", "RAW", "label_cells", "needed_outputs", "with_labels"]
 
 RAW = "none"
 """The postprocessing that leaves a model's outputs as they are."""
@@ -57,7 +57,14 @@ def label_cells(heads: Heads, postprocess: str) -> Labels:
         raise InvalidParameter(
             'postprocess "none" leaves no cells, and this job needs them. Name another postprocess.'
         )
+    if heads.labelled is not None and heads.labelled[0] == postprocess:
+        return heads.labelled[1]
     return POSTPROCESSING[postprocess](heads)
+
+
+def with_labels(heads: Heads, postprocess: str) -> Heads:
+    """Return the heads with their cells, so that `label_cells` need not make them again."""
+    return replace(heads, labelled=(postprocess, label_cells(heads, postprocess)))
 
 
 def needed_outputs(signature: Signature, postprocess: str) -> tuple[str, ...]:

@@ -43,6 +43,10 @@ class Look:
         """
         return self.predict_many(self._tiles(plane, scale) for plane in planes)
 
+    def at_scales(self, plane: Image, scales: Iterable[Scale]) -> Iterator[Heads]:
+        """Yield what `at` returns at each scale, in order; the next is predicted meanwhile."""
+        return self.predict_many(self._tiles(plane, scale) for scale in scales)
+
     def _tiles(self, plane: Image, scale: Scale) -> Tiles:
         return prepare(plane, scale, cells=self.cells, signature=self.signature)
 

@@ -11,7 +11,7 @@ from kiosk_tasks.imaging.scale import agreed_diameter, median_diameter, scale_fa
 from kiosk_tasks.imaging.values import Heads, Scale
 from kiosk_tasks.job import Context
 from kiosk_tasks.prediction import Predict
-from kiosk_tasks.segmenting.labelling import RAW, label_cells
+from kiosk_tasks.segmenting.labelling import RAW, label_cells, with_labels
 from kiosk_tasks.segmenting.look import Look, look_with
 from kiosk_tasks.segmenting.models import CellModel, asked
 
@@ -64,7 +64,7 @@ def common_scale(planes: Sequence[Image], ctx: Context[Any], *, look: Look) -> S
     if not finds_diameters(look.cells):
         return guess
     seen = [plane for plane in planes if not plane.is_constant]
-    found = [_diameter(look.at(plane, guess), look) for plane in seen]
+    found = [_measured(plane, guess, look)[1] for plane in seen]
     known = [diameter for diameter in found if diameter is not None]
     return _note_and_fit(median(known) if known else None, ctx)
 
@@ -76,10 +76,10 @@ def fitting_heads(plane: Image, ctx: Context[Any], *, look: Look, scale: Scale) 
     so they cost a third of the first prediction at most. Only nuclei of a diameter that the model
     is not good for are predicted once more, at the scale where they are `DIAMETER`.
     """
-    heads = look.at(plane, scale)
     if scale.measured or not finds_diameters(look.cells):
-        return heads
-    fitting = _note_and_fit(_diameter(heads, look), ctx)
+        return look.at(plane, scale)
+    heads, diameter = _measured(plane, scale, look)
+    fitting = _note_and_fit(diameter, ctx)
     return look.at(plane, fitting) if fitting.measured else heads
 
 
@@ -111,19 +111,29 @@ def _note_and_fit(diameter: float | None, ctx: Context[Any]) -> Scale:
     return Scale(min(DIAMETER / diameter, LARGEST_FACTOR), measured=True)
 
 
-def _diameter(heads: Heads, look: Look) -> float | None:
-    """Return the nuclei's diameter in image pixels; None if there are none to be seen."""
+def _measured(plane: Image, scale: Scale, look: Look) -> tuple[Heads, float | None]:
+    """Return the heads with their cells, and the nuclei's diameter in image pixels, if it is seen.
+
+    The first coarser view is predicted while the cells of the first prediction are made.
+    """
+    shortest = min(plane.data.shape)
+    coarser = [
+        Scale(factor, measured=False)
+        for factor in COARSER_VIEWS
+        if shortest * factor >= SMALLEST_VIEW
+    ]
+    views = look.at_scales(plane, [scale, *coarser[:1]])
+    heads = with_labels(next(views), look.cells.postprocess)
     estimates = _estimate(heads, look.cells)
-    for factor in COARSER_VIEWS:
-        if min(heads.image.data.shape) * factor < SMALLEST_VIEW:
-            break
-        coarser = _estimate(look.at(heads.image, Scale(factor, measured=False)), look.cells)
-        if factor == COARSER_VIEWS[0] and estimates and coarser:
-            one, other = estimates[0], coarser[0]
+    for place, view_scale in enumerate(coarser):
+        view = look.at(plane, view_scale) if place else next(views)
+        found = _estimate(view, look.cells)
+        if place == 0 and estimates and found:
+            one, other = estimates[0], found[0]
             if max(one, other) < AGREEMENT * min(one, other):
-                return one
-        estimates += coarser
-    return agreed_diameter(estimates)
+                return heads, one
+        estimates += found
+    return heads, agreed_diameter(estimates)
 
 
 def _estimate(heads: Heads, cells: CellModel) -> list[float]:

@@ -18,10 +18,12 @@ from kiosk_tasks.imaging.values import Heads, Scale, Tiles
 from kiosk_tasks.job import Context, JobType, Limits, Params, new_job
 from kiosk_tasks.ports import TensorSpec
 from kiosk_tasks.run.local import MemoryReporter
+from kiosk_tasks.segmenting import labelling
 from kiosk_tasks.segmenting.cells import cell_model, find_scale, segment_planes
 from kiosk_tasks.segmenting.labelling import POSTPROCESSING, RAW, label_cells
 from kiosk_tasks.segmenting.look import look_with
 from kiosk_tasks.segmenting.params import CellParams, Postprocess
+from kiosk_tasks.segmenting.sizing import fitting_heads
 from kiosk_tasks.settings import choices as settings_choices
 from kiosk_tasks.storage.memory import MemoryStorage
 from tests.fake_models import FakeModel, FakeModels, deepcell, ours
@@ -231,3 +233,22 @@ def test_a_model_of_other_images_is_told_at_once(shape: tuple[int, ...] | None, 
     else:
         with pytest.raises(ModelMismatch, match="square tiles of one channel"):
             look_with(cell_model(ctx), ctx)
+
+
+def test_cells_that_told_the_size_are_not_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[tuple[int, ...]] = []
+    plain = POSTPROCESSING["deep_watershed"]
+
+    def counted(heads: Heads) -> Any:
+        labels = plain(heads)
+        made.append(labels.shape)
+        return labels
+
+    image, _ = plane()
+    ctx = context()
+    look = look_with(cell_model(ctx), ctx)
+    again = label_cells(look.at(image, Scale(1.0, measured=False)), "deep_watershed")
+    monkeypatch.setattr(labelling, "POSTPROCESSING", {"deep_watershed": counted})
+    heads = fitting_heads(image, ctx, look=look, scale=Scale(1.0, measured=False))
+    np.testing.assert_array_equal(label_cells(heads, "deep_watershed"), again)
+    assert made.count((160, 200)) == 1
