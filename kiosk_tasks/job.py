@@ -106,6 +106,7 @@ class Stage:
     model: what the stage asks the model server for, where the job names nothing else.
     check: finds out, before any stage runs, whether this one could.
     fans_out: may return a `FanOut`; the next stage gets `Gathered` then, else what it returned.
+    tidy: where it does not fan out, it leaves nothing in the bucket that would have to be removed.
     """
 
     name: str
@@ -115,6 +116,7 @@ class Stage:
     model: Model | None = None
     check: Callable[[Context[Any]], None] | None = None
     fans_out: bool = False
+    tidy: bool = False
 
 
 def stage(

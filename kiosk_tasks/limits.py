@@ -14,7 +14,10 @@ __all__ = ["Limits"]
 class Limits:
     """What an operator allows and tunes.
 
-    max_pixels: rows × columns of the largest image.
+    max_pixels: rows × columns of the largest image that is held in memory.
+    max_whole_pixels: a larger image is worked on in blocks, where it can be read region by region
+        and the job type knows how.
+    max_large_pixels: rows × columns of the largest of these.
     max_batch: tiles of 512 px per request to the model server.
     max_items: smaller tiles per request, at most; None: no more than of 512 px.
     max_frames: planes of the longest movie or stack.
@@ -24,6 +27,8 @@ class Limits:
     """
 
     max_pixels: int = 2**26
+    max_whole_pixels: int = 2**24
+    max_large_pixels: int = 2**36
     max_batch: int = 8
     max_items: int | None = None
     max_frames: int = 10_000

@@ -155,6 +155,8 @@ def _make(settings: Settings) -> Adapters:
         choices=Choices(**{f.name: getattr(settings, f.name) for f in fields(Choices)}),
         limits=Limits(
             max_pixels=settings.max_pixels,
+            max_whole_pixels=settings.max_whole_pixels,
+            max_large_pixels=settings.max_large_pixels,
             max_batch=settings.max_batch,
             max_frames=settings.max_frames,
             max_file_bytes=settings.max_file_bytes,

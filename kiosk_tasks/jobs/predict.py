@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any
 
 import numpy as np
-from pydantic import Field, field_validator, model_validator
 
-from kiosk_tasks.errors import InvalidParameter
+from kiosk_tasks.fan_out import FanOut, Gathered
 from kiosk_tasks.imaging.image import Image
 from kiosk_tasks.imaging.intensity import check_pixels
 from kiosk_tasks.imaging.labels import LabelImage, Labels
@@ -22,15 +21,23 @@ from kiosk_tasks.imaging.values import (
     Segmentations,
 )
 from kiosk_tasks.job import Context, JobType, Model, Stage, Status
-from kiosk_tasks.params import form
 from kiosk_tasks.ports import Fact
 from kiosk_tasks.segmenting.cells import cell_model, to_image
 from kiosk_tasks.segmenting.detection import check_detection, detect_label, detect_scale
 from kiosk_tasks.segmenting.heads import missing_heads
 from kiosk_tasks.segmenting.labelling import RAW, label_cells
+from kiosk_tasks.segmenting.large import Large
+from kiosk_tasks.segmenting.large_input import Surveyed, fetch_or_refer
+from kiosk_tasks.segmenting.large_predict import (
+    put_together,
+    save_large,
+    split_up,
+    survey_channels,
+)
+from kiosk_tasks.segmenting.large_result import LargeCells
 from kiosk_tasks.segmenting.look import Look, look_with
 from kiosk_tasks.segmenting.models import LABELS
-from kiosk_tasks.segmenting.params import CellParams
+from kiosk_tasks.segmenting.params import PredictParams
 from kiosk_tasks.segmenting.sizing import SAMPLES, common_scale, fitting_heads, known_scale
 from kiosk_tasks.segmenting.views import (
     View,
@@ -40,41 +47,11 @@ from kiosk_tasks.segmenting.views import (
     views_of,
     wanted_channels,
 )
-from kiosk_tasks.stages import download, upload
+from kiosk_tasks.stages import upload
 
 Result = Segmentation | LabelsOnly | RawHeads
 
 MODEL = Model("NuclearSegmentation", axes="YXC", tile=512, mpp=0.65)
-
-
-class PredictParams(CellParams):
-    """Parameters of `predict`."""
-
-    channel: int | None = Field(
-        None, ge=0, description="Channel that shows the cells, from 0; default: the first."
-    )
-    channels: str | None = Field(
-        None,
-        description="Several channels, in place of channel and label: those of nuclei, cytoplasm "
-        'and phase contrast, with commas between; "0,1", "0,,", ",0".',
-        json_schema_extra=form(rare=True),
-    )
-    labels_only: bool = Field(
-        False,
-        description="Write label images only: no overlays, tables or outlines.",
-        json_schema_extra=form(rare=True),
-    )
-
-    @field_validator("channels")
-    @classmethod
-    def _check_channels(cls, text: str | None) -> str | None:
-        return text if text is not None and wanted_channels(text) else None
-
-    @model_validator(mode="after")
-    def _check_one_way(self) -> Self:
-        if self.channel is not None and self.channels is not None:
-            raise InvalidParameter("give channel or channels, not both.")
-        return self
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,23 +69,37 @@ class Found:
     labels: Labels | None = None
 
 
-def preprocess(image: Image, ctx: Context[PredictParams]) -> tuple[View, ...]:
+def download(_: None, ctx: Context[PredictParams]) -> Image | Large:
+    """Fetch the image, or see how a large one can be read."""
+    wanted = _wanted(ctx)[0].label
+    after = cell_model(ctx, label=wanted).postprocess
+    return fetch_or_refer(ctx, blockwise=after != RAW and "retinanet" not in after)
+
+
+def preprocess(image: Image | Large, ctx: Context[PredictParams]) -> tuple[View, ...] | Surveyed:
     """Cut the image into planes, and see whether there is anything in them."""
     wanted = _wanted(ctx)
-    if _is_photograph(image, ctx.params):
-        image = brightest(image)
+    photograph = _is_photograph(image, ctx.params)
+    if photograph:
+        image = brightest(image) if isinstance(image, Image) else image
         ctx.report.note(channel="brightest of the three colours")
     elif len(wanted) == 1:
         ctx.report.note(channel=wanted[0].channel)
     else:
         ctx.report.note(channels={LABELS[one.label or 0]: one.channel for one in wanted})
+    if isinstance(image, Large):
+        return survey_channels(image, wanted, ctx, photograph=photograph)
     views = views_of(image, wanted)
     _check_planes(views, ctx.job.source.name)
     return views
 
 
-def predict(views: Sequence[View], ctx: Context[PredictParams]) -> tuple[Found, ...]:
+def predict(
+    views: Sequence[View] | Surveyed, ctx: Context[PredictParams]
+) -> tuple[Found, ...] | FanOut:
     """Predict every plane at one scale: the known one, or one that fits what is seen."""
+    if isinstance(views, Surveyed):
+        return split_up(views, ctx)
     views = _labelled(views, ctx)
     alone = len(views) == 1
     models = {view.label or 0: cell_model(ctx, label=view.label) for view in views}
@@ -132,14 +123,23 @@ def predict(views: Sequence[View], ctx: Context[PredictParams]) -> tuple[Found, 
     return tuple(found)
 
 
-def postprocess(found: Sequence[Found], ctx: Context[PredictParams]) -> Result | Segmentations:
+def postprocess(
+    found: Sequence[Found] | Gathered, ctx: Context[PredictParams]
+) -> Result | Segmentations | LargeCells:
     """Make cells of the model's outputs, at the size of the user's image."""
+    if isinstance(found, Gathered):
+        return put_together(found, ctx)
     results = tuple(_result(one, ctx) for one in found)
     cells = [
         int(one.labels.data.max(initial=0)) for one in results if not isinstance(one, RawHeads)
     ]
     ctx.report.note(cells=sum(cells), scale=round(found[0].heads.scale.factor, 6))
     return Segmentations(results) if len(results) > 1 else results[0]
+
+
+def save(result: Any, ctx: Context[PredictParams]) -> dict[str, str]:
+    """Write the result's files, and leave them as one archive."""
+    return save_large(result, ctx) if isinstance(result, LargeCells) else upload(result, ctx)
 
 
 def check_models(ctx: Context[PredictParams]) -> None:
@@ -161,9 +161,11 @@ def _wanted(ctx: Context[PredictParams]) -> tuple[Wanted, ...]:
     return (Wanted(params.channel or 0, label),)
 
 
-def _is_photograph(image: Image, params: PredictParams) -> bool:
+def _is_photograph(image: Image | Large, params: PredictParams) -> bool:
     """Tell whether an image is a photograph, of which nobody has named a channel."""
     named = params.channel is not None or params.channels is not None
+    if isinstance(image, Large):
+        return not named and image.image.channels == 3 and image.image.dtype == "uint8"
     return not named and image.size.get("C") == 3 and image.data.dtype == np.uint8
 
 
@@ -229,9 +231,17 @@ job_type = JobType(
     stages=(
         download,
         preprocess,
-        Stage("predict", predict, Status.PREDICTING, model=MODEL, check=check_models),
+        Stage(
+            "predict",
+            predict,
+            Status.PREDICTING,
+            model=MODEL,
+            check=check_models,
+            fans_out=True,
+            tidy=True,
+        ),
         postprocess,
-        upload,
+        Stage("upload", save, Status.SAVING),
     ),
     aliases=("image", "segmentation"),
     seconds=1800,

@@ -188,7 +188,8 @@ def _end_well(
     if task.request.id != claim.job_id:  # the message was to end before: its id is not the job's
         task.app.backend.store_result(claim.job_id, value, SUCCESS)
     log.info("done job_id=%s seconds=%.3f", claim.job_id, seconds)
-    if "artifact" in claim.record.fields or task.job_type.fans_out:
+    untidy = any(step.fans_out and not step.tidy for step in task.job_type.steps)
+    if "artifact" in claim.record.fields or untidy:
         _discard_quietly(outside, claim.job_id)
     return value
 

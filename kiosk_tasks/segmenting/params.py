@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
+from kiosk_tasks.errors import InvalidParameter
 from kiosk_tasks.imaging.linking import LinkingParams
 from kiosk_tasks.job import ImageParams
 from kiosk_tasks.params import form
+from kiosk_tasks.segmenting.views import wanted_channels
 
-__all__ = ["CellParams", "Postprocess", "Preprocess", "TrackParams"]
+__all__ = ["CellParams", "Postprocess", "PredictParams", "Preprocess", "TrackParams"]
 
 _LINKING = LinkingParams()
 
@@ -66,6 +68,36 @@ class CellParams(ImageParams):
         "pixelwise, mibi, retinanet, retinanet-semantic, none; default: the operator's choice.",
         json_schema_extra=form(rare=True),
     )
+
+
+class PredictParams(CellParams):
+    """Parameters of `predict`."""
+
+    channel: int | None = Field(
+        None, ge=0, description="Channel that shows the cells, from 0; default: the first."
+    )
+    channels: str | None = Field(
+        None,
+        description="Several channels, in place of channel and label: those of nuclei, cytoplasm "
+        'and phase contrast, with commas between; "0,1", "0,,", ",0".',
+        json_schema_extra=form(rare=True),
+    )
+    labels_only: bool = Field(
+        False,
+        description="Write label images only: no overlays, tables or outlines.",
+        json_schema_extra=form(rare=True),
+    )
+
+    @field_validator("channels")
+    @classmethod
+    def _check_channels(cls, text: str | None) -> str | None:
+        return text if text is not None and wanted_channels(text) else None
+
+    @model_validator(mode="after")
+    def _check_one_way(self) -> Self:
+        if self.channel is not None and self.channels is not None:
+            raise InvalidParameter("give channel or channels, not both.")
+        return self
 
 
 class TrackParams(CellParams):

@@ -28,7 +28,19 @@ class Limits(BaseModel):
         2**26,
         gt=0,
         validation_alias=names("MAX_PIXELS"),
-        description="Largest image in pixels (rows × columns).",
+        description="Largest image that is held in memory, in pixels (rows × columns).",
+    )
+    max_whole_pixels: int = Field(
+        2**24,
+        gt=0,
+        validation_alias=names("WHOLE_PIXELS"),
+        description="Larger images are segmented block by block, where their format allows it.",
+    )
+    max_large_pixels: int = Field(
+        2**36,
+        gt=0,
+        validation_alias=names("MAX_LARGE_PIXELS"),
+        description="Largest image that is segmented block by block, in pixels.",
     )
     max_frames: int = Field(
         10_000,

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from kiosk_tasks.imaging.blocks import Box, Grid, Rim, cut_core, cuts, same_cells, unite
+from kiosk_tasks.imaging.blocks import Box, Grid, cuts
+from kiosk_tasks.imaging.cut_cells import Rim, cut_core, same_cells, unite
 
 SHAPES = st.tuples(st.integers(2, 40), st.integers(2, 40))
 
