@@ -33,7 +33,7 @@ from kiosk_tasks.stack.workers import CELERY
 from kiosk_tasks.storage import from_url
 from kiosk_tasks.wiring import model_folders
 from tests.built_models import built
-from tests.s3_server import _ENVIRON, s3_server
+from tests.s3_server import ENVIRON, s3_server
 
 __all__ = ["FREE", "KEPT_MODELS", "SHIPPED", "Site", "Worker", "bench_stack"]
 
@@ -144,7 +144,7 @@ def bench_stack() -> Iterator[Site]:
         folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="kiosk-bench-")))
         for name in [name for name in os.environ if name.startswith(("KIOSK_", "AWS_"))]:
             del os.environ[name]
-        os.environ.update(_ENVIRON)
+        os.environ.update(ENVIRON)
         endpoint = cleanup.enter_context(s3_server(folder / "s3.log"))
         buckets = {"s3": _bucket(endpoint), "file": (folder / "bucket").as_uri()}
         (folder / "bucket").mkdir()

@@ -17,15 +17,16 @@ import pytest
 from tests.conftest import wait_for
 from tests.processes import child
 
-__all__ = ["bucket_url", "s3_server"]
+__all__ = ["ENVIRON", "bucket_url", "s3_server"]
 
-_ENVIRON = {
+ENVIRON = {
     "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
     "AWS_SECRET_ACCESS_KEY": "a-secret-of-no-worth",
     "AWS_EC2_METADATA_DISABLED": "true",
     "AWS_CONFIG_FILE": "/nonexistent",
     "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent",
 }
+"""What a client of the server needs in its environment, and nothing else that begins with AWS_."""
 
 
 @contextmanager
@@ -57,7 +58,7 @@ def bucket_url(
     for name in list(os.environ):
         if name.startswith("AWS_"):
             monkeypatch.delenv(name)
-    for name, value in _ENVIRON.items():
+    for name, value in ENVIRON.items():
         monkeypatch.setenv(name, value)
     bucket = f"bucket-{uuid4().hex[:8]}"
     with urlopen(Request(f"{endpoint}/{bucket}", method="PUT")):  # noqa: S310  # http only
