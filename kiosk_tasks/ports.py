@@ -67,6 +67,10 @@ def no_check() -> None:
     """Let the work go on."""
 
 
+def any_size(_size_bytes: int) -> None:
+    """Take an object of whatever size."""
+
+
 class Storage(Protocol):
     """A bucket: whole objects by key. Objects appear complete or not at all.
 
@@ -90,8 +94,11 @@ class Storage(Protocol):
         """Return at most `length` bytes from `start` on: fewer, or none, past the object's end."""
         ...
 
-    def download(self, key: str, target: Path) -> None:
-        """Copy the object to a file; memory stays bounded whatever its size."""
+    def download(self, key: str, target: Path, *, check: Callable[[int], None] = any_size) -> None:
+        """Copy the object to a file; memory stays bounded whatever its size.
+
+        check: told the object's size in bytes before any is written; raises to refuse it.
+        """
         ...
 
     def put(self, key: str, data: bytes) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 from collections.abc import Iterable, Sequence
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -105,10 +106,9 @@ def fetch(ctx: Context[Any], folder: Path) -> Path:
         raise InvalidFileType(
             f"{source.name} is the folder of an OME-Zarr, and this job takes one file; send a TIFF."
         )
-    size = ctx.storage.size(source.input_file_name)  # first: it might fill the disk
-    check_file_bytes(source.name, size, max_bytes=ctx.limits.max_file_bytes)
+    check = partial(check_file_bytes, source.name, max_bytes=ctx.limits.max_file_bytes)
     with fetching_into(folder):
-        ctx.storage.download(source.input_file_name, path)
+        ctx.storage.download(source.input_file_name, path, check=check)
     ctx.report.note(
         input={
             "name": source.name,
@@ -148,13 +148,19 @@ def _provenance(ctx: Context[Any]) -> dict[str, Any]:
         "job": {"id": job.id, "type": job.type_name, "created_at": job.created_at},
         "parameters": job.params.model_dump(mode="json"),
         "software": {
-            "kiosk-tasks": version("kiosk-tasks"),
+            "kiosk-tasks": _version("kiosk-tasks"),
             "python": platform.python_version(),
             "numpy": np.__version__,
-            "scikit-image": version("scikit-image"),
+            "scikit-image": _version("scikit-image"),
         },
         **ctx.report.notes(),
     }
+
+
+@cache
+def _version(package: str) -> str:
+    """Return the installed version; to read it takes a millisecond, and each record names it."""
+    return version(package)
 
 
 def _checksum(path: Path) -> str:

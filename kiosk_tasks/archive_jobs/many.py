@@ -6,7 +6,7 @@ where one asks the model, another goes on, and what many ask goes out together.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -153,7 +153,10 @@ class _OneImage:
     def read_range(self, _key: str, start: int, length: int) -> bytes:
         return self._data[start : start + length]
 
-    def download(self, _key: str, target: Path) -> None:
+    def download(
+        self, _key: str, target: Path, *, check: Callable[[int], None] = lambda _: None
+    ) -> None:
+        check(len(self._data))
         target.write_bytes(self._data)
 
     def upload_new(self, _key: str, source: Path) -> bool:

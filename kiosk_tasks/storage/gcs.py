@@ -6,7 +6,7 @@ object goes up in parts and is there once all are.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -14,6 +14,7 @@ from pathlib import Path
 from google.cloud.storage import Client
 
 from kiosk_tasks.errors import MissingObject, StorageUnavailable
+from kiosk_tasks.ports import any_size
 from kiosk_tasks.storage import check_key, check_prefix, full_name
 from kiosk_tasks.storage.gcs_client import Reach, make_client
 from kiosk_tasks.storage.gcs_errors import VENDOR_ERRORS, mapped_errors, no_bucket, status_of
@@ -63,9 +64,11 @@ class GCSStorage:
         with self._errors(key):
             return read(self._reach, self._name(key), start, length)
 
-    def download(self, key: str, target: Path) -> None:
-        """Copy the object to a file."""
-        pieces = self.open(key)
+    def download(self, key: str, target: Path, *, check: Callable[[int], None] = any_size) -> None:
+        """Copy the object to a file; check: told its size before."""
+        whole = self._find(key)
+        check(whole.size)
+        pieces = whole.pieces(self._reach, key)
         with ExitStack() as undo:
             undo.callback(target.unlink, missing_ok=True)
             with mapped_errors(self.bucket, key), target.open("wb") as file:
@@ -99,7 +102,12 @@ class GCSStorage:
 
     def upload_new(self, key: str, source: Path) -> bool:
         """Write an object from a file where there is none; False if one is there."""
-        return not self.exists(key) and self._upload(key, source, new=True)
+        check_key(key)
+        with Body.of_file(source) as body:
+            # a small one is sent at once: the server takes it, or says that there is one
+            if body.size > self.options.part_bytes and self.exists(key):
+                return False
+            return self._write(key, body, new=True)
 
     def exists(self, key: str) -> bool:
         """Tell whether the object is there."""

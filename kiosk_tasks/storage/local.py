@@ -6,13 +6,14 @@ import errno
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from kiosk_tasks.errors import InvalidParameter, MissingObject, UnsupportedByBucket
+from kiosk_tasks.ports import any_size
 from kiosk_tasks.storage import check_key, check_prefix, part_files
 from kiosk_tasks.storage.local_errors import mapped, reading, writing
 from kiosk_tasks.storage.streams import CHUNK_BYTES
@@ -58,11 +59,12 @@ class LocalStorage:
             file.seek(start)
             return file.read(min(length, max(0, os.fstat(file.fileno()).st_size - start)))
 
-    def download(self, key: str, target: Path) -> None:
-        """Copy the object to a file."""
+    def download(self, key: str, target: Path, *, check: Callable[[int], None] = any_size) -> None:
+        """Copy the object to a file; check: told its size before."""
         source = self._path(key)
-        with reading(key), source.open("rb"):
-            pass  # it is there; what goes wrong from here on is the target's fault
+        with reading(key), source.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+        check(size)  # it is there; what goes wrong from here on is the target's fault
         try:
             shutil.copyfile(source, target)
         except OSError as exc:

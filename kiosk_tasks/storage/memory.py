@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from threading import Lock
 from typing import ClassVar
 
 from kiosk_tasks.errors import MissingObject, UnsupportedByBucket
+from kiosk_tasks.ports import any_size
 from kiosk_tasks.storage import check_key, check_prefix
 from kiosk_tasks.storage.streams import CHUNK_BYTES, ranges
 
@@ -46,9 +47,11 @@ class MemoryStorage:
         """Return at most `length` bytes from `start` on."""
         return self.get(key)[start : start + length]
 
-    def download(self, key: str, target: Path) -> None:
-        """Copy the object to a file."""
-        target.write_bytes(self.get(key))
+    def download(self, key: str, target: Path, *, check: Callable[[int], None] = any_size) -> None:
+        """Copy the object to a file; check: told its size before."""
+        data = self.get(key)
+        check(len(data))
+        target.write_bytes(data)
 
     def put(self, key: str, data: bytes) -> None:
         """Write an object."""

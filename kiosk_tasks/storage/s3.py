@@ -7,7 +7,7 @@ object goes up in parts and is there once all are.
 from __future__ import annotations
 
 import builtins
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -18,6 +18,7 @@ from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 
 from kiosk_tasks.errors import MissingObject
+from kiosk_tasks.ports import any_size
 from kiosk_tasks.storage import check_key, check_prefix, full_name
 from kiosk_tasks.storage.per_process import PerProcess
 from kiosk_tasks.storage.s3_client import make_client
@@ -71,8 +72,11 @@ class S3Storage:
         """Return at most `length` bytes from `start` on."""
         return self._read(key, start, length)
 
-    def download(self, key: str, target: Path) -> None:
-        """Copy the object to a file."""
+    def download(self, key: str, target: Path, *, check: Callable[[int], None] = any_size) -> None:
+        """Copy the object to a file: a small one with one request, a large one part by part.
+
+        check: told its size before.
+        """
         part_bytes = self.options.part_bytes
         config = TransferConfig(
             multipart_threshold=part_bytes,
@@ -81,6 +85,8 @@ class S3Storage:
             max_io_queue=_CHUNKS_IN_QUEUE,
         )
         with self._errors(key):
+            if self._reader(key).copied(target, most=part_bytes, check=check):
+                return
             self._client.download_file(self.bucket, self._name(key), str(target), Config=config)
 
     def put(self, key: str, data: bytes) -> None:
@@ -108,7 +114,12 @@ class S3Storage:
 
     def upload_new(self, key: str, source: Path) -> bool:
         """Write an object from a file where there is none; False if one is there."""
-        return not self.exists(key) and self._upload(key, source, new=True)
+        check_key(key)
+        with Body.of_file(source) as body:
+            # a small one is sent at once: the server takes it, or says that there is one
+            if body.size > self.options.part_bytes and self.exists(key):
+                return False
+            return self._write(key, body, new=True)
 
     def exists(self, key: str) -> bool:
         """Tell whether the object is there."""

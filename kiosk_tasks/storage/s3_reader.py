@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError
@@ -53,3 +55,26 @@ class Reader:
                 if tries == self.attempts:
                     raise
         return b""
+
+    def copied(self, target: Path, *, most: int, check: Callable[[int], None]) -> bool:
+        """Copy the whole object to a file, with one request; False if it is larger than `most`.
+
+        check: told its size before.
+        """
+        for tries in range(1, self.attempts + 1):
+            answer = self.client.get_object(Bucket=self.bucket, Key=self.name)
+            with closing(answer["Body"]) as body:
+                check(answer["ContentLength"])
+                if answer["ContentLength"] > most:
+                    return False
+                try:
+                    data = body.read()
+                    break
+                except (HTTPClientError, IncompleteReadError):
+                    if tries == self.attempts:
+                        raise
+        with ExitStack() as undo:
+            undo.callback(target.unlink, missing_ok=True)
+            target.write_bytes(data)
+            undo.pop_all()
+        return True

@@ -13,6 +13,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from kiosk_tasks.errors import (
+    FileTooLarge,
     InvalidKey,
     InvalidParameter,
     KioskError,
@@ -163,6 +164,26 @@ def test_upload_then_download(bucket: Storage, tmp_path: Path) -> None:
     target = tmp_path / "target"
     bucket.download("deep/er/key µ.tif", target)
     assert target.read_bytes() == source.read_bytes()
+
+
+@pytest.mark.parametrize("size", [0, 1000, STREAM_PART, STREAM_PART + 1, 2 * STREAM_PART + 7])
+def test_size_is_told_before_anything_is_downloaded(
+    bucket: Storage, tmp_path: Path, size: int
+) -> None:
+    data = (bytes(range(251)) * (size // 251 + 1))[:size]
+    bucket.put("key", data)
+    target, told = tmp_path / "target", list[tuple[int, bool]]()
+
+    def refuse(size_bytes: int) -> None:
+        told.append((size_bytes, target.exists()))
+        raise FileTooLarge("too large")
+
+    with pytest.raises(FileTooLarge):
+        bucket.download("key", target, check=refuse)
+    assert list(tmp_path.glob("target*")) == []
+    bucket.download("key", target, check=lambda size_bytes: told.append((size_bytes, False)))
+    assert target.read_bytes() == data
+    assert told == [(size, False)] * 2
 
 
 @pytest.mark.parametrize("size", [0, 1, STREAM_PART, STREAM_PART + 1, 2 * STREAM_PART + 7])

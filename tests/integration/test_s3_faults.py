@@ -282,6 +282,47 @@ def test_download_that_breaks(make: Make, proxy: FaultyProxy, tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == [target]
 
 
+@leaves_answers_unread
+def test_small_download_that_breaks(make: Make, proxy: FaultyProxy, tmp_path: Path) -> None:
+    bucket = make()
+    bucket.put("key", LARGE[:PART])
+    target = tmp_path / "target"
+    proxy.plan = once(CutAnswer(1000), is_get)
+    bucket.download("key", target)
+    assert target.read_bytes() == LARGE[:PART]
+    proxy.plan = lambda request: CutAnswer(1000) if is_get(request) else None
+    with pytest.raises(StorageUnavailable, match="key"):
+        bucket.download("key", tmp_path / "other")
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_small_objects_take_one_request_each_way(
+    make: Make, proxy: FaultyProxy, tmp_path: Path
+) -> None:
+    """To a bucket far away each takes as long as all of the work on a small image."""
+    bucket, source, target = make(), tmp_path / "source", tmp_path / "target"
+    source.write_bytes(LARGE[:PART])
+    proxy.requests.clear()
+    assert bucket.upload_new("key", source)
+    bucket.download("key", target)
+    assert [request.method for request in proxy.requests] == ["PUT", "GET"]
+    assert target.read_bytes() == LARGE[:PART]
+    source.write_bytes(b"another")
+    assert not bucket.upload_new("key", source)
+    assert bucket.get("key") == LARGE[:PART]
+
+
+def test_large_object_that_is_there_is_not_sent_again(
+    make: Make, proxy: FaultyProxy, tmp_path: Path
+) -> None:
+    bucket, source = make(), tmp_path / "source"
+    source.write_bytes(LARGE)
+    assert bucket.upload_new("key", source)
+    proxy.requests.clear()
+    assert not bucket.upload_new("key", source)
+    assert [request.method for request in proxy.requests] == ["HEAD"]
+
+
 def test_streamed_write_is_ended_again_after_a_conflict(make: Make, proxy: FaultyProxy) -> None:
     bucket = make()
     proxy.plan = once(answer(409, "OperationAborted"), is_completion)
@@ -426,17 +467,22 @@ def test_no_credentials(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
         bucket.url("key")
 
 
-def test_full_disk_at_download(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("data", [b"x", LARGE])
+def test_full_disk_at_download(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: bytes
+) -> None:
     bucket = make()
-    bucket.put("key", b"x")
+    bucket.put("key", data)
 
     class FullFile(io.FileIO):
         def write(self, _data: Any) -> int:
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("s3transfer.utils.OSUtils.open", lambda _s, name, _m: FullFile(name, "w"))
+    monkeypatch.setattr("pathlib.Path.open", lambda path, mode: FullFile(path, mode[0]))
     with pytest.raises(StorageFull, match="disk is full"):
         bucket.download("key", tmp_path / "target")
+    assert list(tmp_path.glob("target*")) == []
 
 
 def test_link_ends_and_is_signed_for_the_address_that_users_see(make: Make, s3: str) -> None:

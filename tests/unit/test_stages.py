@@ -86,7 +86,7 @@ def test_a_full_scratch_disk_is_tried_again(
 ) -> None:
     ctx, _ = context(Limits(scratch=tmp_path), key=IMAGE)
 
-    def full(_key: str, target: Path) -> None:
+    def full(_key: str, target: Path, **_: object) -> None:
         target.write_bytes(IMAGE[:100])
         raise OSError(code, os.strerror(code))
 
