@@ -22,7 +22,7 @@ from kiosk_tasks.fan_out import FanOut, child_id
 from kiosk_tasks.job import Context, Job, JobType, Source, Stage, Status
 from kiosk_tasks.outputs import output_folder
 from kiosk_tasks.ports import Fact, Storage
-from kiosk_tasks.scratch import scratch_folder
+from kiosk_tasks.scratch import kept_scratch, scratch_folder
 from kiosk_tasks.stages import check_job, fetch, run_stages
 from kiosk_tasks.unforeseen import in_our_words
 
@@ -60,7 +60,7 @@ def many_name(job_type: JobType[Any]) -> str:
 
 def _do_many(_: None, ctx: Context[Any], *, job_type: JobType[Any]) -> dict[str, str]:
     """Do the images of a batch; return the key of their results, and what a record says of them."""
-    with scratch_folder(ctx.limits.scratch) as folder:
+    with scratch_folder(ctx.limits.scratch) as folder, kept_scratch(folder):
         packed = folder / "results.zip"
         with Inputs(fetch(ctx, folder)) as inputs, Results(packed, new=True) as results:
             work = _Work(ctx, job_type, inputs, results, folder)
@@ -132,6 +132,7 @@ class _Work:
             models=self._models,
             report=report,
             link=None,
+            limits=replace(self._ctx.limits, scratch=self._folder),
         )
 
 

@@ -99,8 +99,9 @@ class _Results:
         found = fetch_result(self.ctx.storage, outcome.output["output_file_name"], folder)
         stem = stem_of(PurePosixPath(name).name)
         self._done(name, _counts(found.get(f"{stem}_job.json")), outcome.seconds)
+        where = _where(name)
         for file, path in sorted(found.items()):
-            yield OutputFile(self._place(name, file), path)
+            yield OutputFile(self._place(where, file), path)
 
     def _of_many(self, name: str, results: Results, place: int) -> Iterator[OutputFile]:
         done = results.done[place]
@@ -108,21 +109,21 @@ class _Results:
             self._failed(name, done.reason)
             return
         self._done(name, done.counts, done.seconds)
+        where = _where(name)
         for file in sorted(results.files(place), key=lambda file: file.name):
-            yield replace(file, name=self._place(name, file.name))
+            yield replace(file, name=self._place(where, file.name))
 
     def _done(self, name: str, counts: Mapping[str, int], seconds: float) -> None:
         self.rows.append({"file": name, "result": "done", **counts, "seconds": f"{seconds:.2f}"})
 
-    def _place(self, input_name: str, file: str) -> str:
+    def _place(self, where: tuple[str, str], file: str) -> str:
         """Return where a file of a result goes: named after the input, and no other's."""
-        folder = PurePosixPath(input_name).parent
-        stem = stem_of(PurePosixPath(input_name).name)
+        folder, stem = where
         rest = file.removeprefix(stem) if file.startswith((f"{stem}_", f"{stem}.")) else f"_{file}"
-        number, name = 1, str(folder / f"{stem}{rest}")
+        number, name = 1, f"{folder}{stem}{rest}"
         while name.casefold() in self.taken:  # a_b.tif's own, and part b of a.tif
             number += 1
-            name = str(folder / f"{stem}-{number}{rest}")
+            name = f"{folder}{stem}-{number}{rest}"
         self.taken.add(name.casefold())
         return name
 
@@ -138,6 +139,13 @@ class _Results:
         found = {c: [row[c] for row in self.rows if c in row] for c in COUNTS}
         sums = {c: sum(numbers) for c, numbers in found.items() if numbers}
         return {"files": len(self.rows), "failed": len(self.failures), **sums}
+
+
+def _where(name: str) -> tuple[str, str]:
+    """Return what names of an input's results begin with: its folder, with a slash, and stem."""
+    path = PurePosixPath(name)
+    folder = str(path.parent)
+    return "" if folder == "." else f"{folder.rstrip('/')}/", stem_of(path.name)
 
 
 class _Batches(ExitStack):

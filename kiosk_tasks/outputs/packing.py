@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
@@ -12,6 +11,7 @@ from typing import Any
 from kiosk_tasks.errors import UnreadableArchive
 from kiosk_tasks.imaging.zip_writer import ZipWriter
 from kiosk_tasks.outputs.files import OutputFile
+from kiosk_tasks.outputs.record_text import record_text
 from kiosk_tasks.ports import Storage
 from kiosk_tasks.scratch import fetching_into
 
@@ -39,8 +39,7 @@ def pack(
             described[file.name] = file.describe()
             _add(archive, file)
         whole = {**record(), "outputs": described}
-        text = json.dumps(whole, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-        _add(archive, OutputFile(record_name, text.encode()))
+        _add(archive, OutputFile(record_name, f"{record_text(whole)}\n".encode()))
 
 
 def fetch_result(storage: Storage, key: str, folder: Path) -> dict[str, Path]:
