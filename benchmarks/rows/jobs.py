@@ -32,13 +32,17 @@ def measured(
     per_round: int = 1,
     models: Mapping[str, str] = FREE,
 ) -> tuple[list[Run], Run]:
-    """Return runs of a kind of job by a worker of one process, and one whose bytes were counted."""
+    """Return runs of a kind of job by a worker of one process, and one whose bytes were counted.
+
+    per_round: jobs of a run; of slow ones a single job warms the worker up, too.
+    """
+    first = min(per_round, 2)
     with site.worker(*queues, models=models) as worker:
-        run_jobs(site, worker, kind, 2)
+        run_jobs(site, worker, kind, first)
         runs = [run_jobs(site, worker, kind, effort.of(per_round, 1)) for _ in range(effort.rounds)]
     with site.worker(*queues, models=models, counted=True) as worker:
         run_jobs(site, worker, kind)
-        return runs, run_jobs(site, worker, kind, 2)
+        return runs, run_jobs(site, worker, kind, first)
 
 
 def nuclear(side: int, *, bare: bool = False) -> Callable[[Site, Effort], Result]:
