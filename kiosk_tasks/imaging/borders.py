@@ -52,7 +52,7 @@ def neighbours(labels: Labels, borders: Borders, *, within: int) -> NDArray[np.i
     """
     base = int(labels.max(initial=0)) + 1
     found = [
-        np.unique(np.minimum(one, other) + np.maximum(one, other) * base)
+        np.minimum(one, other) + np.maximum(one, other) * base
         for one, other in _near(labels, borders, within)
     ]
     pairs = np.unique(np.concatenate(found))
@@ -78,9 +78,10 @@ def _near(
         y, x = np.divmod(pixels, width)
         one = flat[pixels]
         for step in range(1, within + 1):
-            inside = (y + step * down < height) & (x + step * across < width)
-            inside &= x + step * across >= 0
+            inside = y < height - step * down
+            if across:
+                inside &= x < width - step if across > 0 else x >= step
             start, beyond = one[inside], pixels[inside] + step * (down * width + across)
             other = flat[beyond]
-            differ = (start != other) & (start > 0) & (other > 0)
+            differ = np.flatnonzero((start != other) & (other != 0) & (start != 0))
             yield start[differ].astype(np.int64), other[differ].astype(np.int64)

@@ -10,6 +10,7 @@ from PIL import Image as Pillow
 
 from kiosk_tasks.imaging._png import palette_png
 from kiosk_tasks.imaging.borders import Borders, borders_of, neighbours
+from kiosk_tasks.imaging.enlarge import enlarged
 from kiosk_tasks.imaging.intensity import percentiles, stretch
 from kiosk_tasks.imaging.labels import Labels, resize_labels
 from kiosk_tasks.imaging.runs import Runs, runs_of
@@ -72,8 +73,8 @@ def grey_picture(plane: NDArray[Any], size: tuple[int, int]) -> NDArray[np.uint8
         grey = _looked_up(plane, floor, ceiling)
     else:
         grey = _greys(plane, floor, ceiling)
-    if size == plane.shape:
-        return grey
+    if size[0] >= plane.shape[0]:
+        return enlarged(grey, size[0] // plane.shape[0])
     picture = Pillow.fromarray(grey).resize(size[::-1], Pillow.Resampling.BILINEAR)
     return np.array(picture)
 
