@@ -73,10 +73,10 @@ def _print(lines: Iterable[str], jobs: int) -> None:
             whole[function] += int(count)
     for title, counts in (("with what they call", whole), ("alone", alone)):
         print(f"\nms of a job, functions {title}")
-        for function, count in counts.most_common(_MOST):
+        for function, looks in counts.most_common(_MOST):
             ours = "kiosk_tasks" in function or counts is alone
-            if ours and count > _LEAST_SHARE * total:
-                print(f"{1000 * count / RATE / jobs:8.1f}  {function}")
+            if ours and looks > _LEAST_SHARE * total:
+                print(f"{1000 * looks / RATE / jobs:8.1f}  {function}")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ __all__ = ["compared", "conditions", "goals", "jobs", "missed", "number", "other
 Kept = Mapping[str, Any]
 """What `python -m benchmarks --json` writes."""
 STAGES = ("download", "preprocess", "predict", "postprocess", "upload")
+_RUNS = 5  #: fewer are told
 _OF_JOBS = ("wall", "worker CPU")
 
 
@@ -62,6 +63,8 @@ def goals(kept: Kept) -> str:
             ratio = figure["median"] / figure["goal"]
             result = "reached" if figure["reached"] else f"**missed**, {number(ratio)} of it"
             goal, median = number(figure["goal"]) + unit, number(figure["median"]) + unit
+            if len(figure["values"]) < _RUNS:
+                median += f" ({len(figure['values'])} runs)"
             rows.append(
                 (row["title"], figure["name"], row["old"], f"{sign} {goal}", median, result)
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from statistics import median
@@ -36,6 +36,17 @@ class Effort:
     def rounds(self) -> int:
         """Runs of which medians are taken."""
         return 2 if self.quick else 5
+
+    def runs(self, most: int | None = None, *, budget_s: float = 60.0) -> Iterator[int]:
+        """Yield the numbers of runs: no further one begins once they have taken so long.
+
+        most: where it is fewer than `rounds`.
+        """
+        end = time.monotonic() + budget_s
+        for number in range(min(most or self.rounds, self.rounds)):
+            if number and time.monotonic() > end:
+                return
+            yield number
 
     def of(self, full: int, quick: int) -> int:
         """Return one of the two."""

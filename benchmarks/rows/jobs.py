@@ -5,7 +5,6 @@ An input has no pixel size; `mpp` says that it is the model's own, as the predec
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 
 from benchmarks.figures import Figure, Result
@@ -21,7 +20,7 @@ GOALS: Mapping[int, Mapping[str, float]] = {
     2048: {"wall": 1.5, "worker CPU": 1.5},
 }
 CROPS_GOAL = 150.0  #: images per second
-_CROPS_BUDGET_S = 100.0  # no further run of the crops begins after it
+_CROPS_BUDGET_S = 100.0
 
 
 def measured(
@@ -39,7 +38,7 @@ def measured(
     first = min(per_round, 2)
     with site.worker(*queues, models=models) as worker:
         run_jobs(site, worker, kind, first)
-        runs = [run_jobs(site, worker, kind, effort.of(per_round, 1)) for _ in range(effort.rounds)]
+        runs = [run_jobs(site, worker, kind, effort.of(per_round, 1)) for _ in effort.runs()]
     with site.worker(*queues, models=models, counted=True) as worker:
         run_jobs(site, worker, kind)
         return runs, run_jobs(site, worker, kind, first)
@@ -82,15 +81,11 @@ def zipped(site: Site, effort: Effort) -> Result:
 def many_crops(site: Site, effort: Effort) -> Result:
     """2,000 crops of 64² px in one archive, by a worker of one process."""
     count = effort.of(2000, 100)
-    rates: list[float] = []
-    runs: list[Run] = []
     kind = Kind("predict", site.put("crops.zip", crops(count)), MPP)
     first = Kind("predict", site.put("some.zip", crops(20)), MPP)
     with site.worker("predict") as worker:
         run_jobs(site, worker, first)
-        end = time.monotonic() + _CROPS_BUDGET_S
-        while len(runs) < effort.rounds and (len(runs) < 1 or time.monotonic() < end):
-            runs.append(run_jobs(site, worker, kind))
-            rates.append(count / runs[-1].wall_s)
-    rate = Figure("images per second", "1/s", tuple(rates), CROPS_GOAL, at_least=True)
+        runs = [run_jobs(site, worker, kind) for _ in effort.runs(budget_s=_CROPS_BUDGET_S)]
+    rates = tuple(count / run.wall_s for run in runs)
+    rate = Figure("images per second", "1/s", rates, CROPS_GOAL, at_least=True)
     return job_result(runs, goals={}, more=[rate])

@@ -17,6 +17,8 @@ __all__ = ["row"]
 
 SIDES = (64, 256, 512, 1024, 2048, 4096)
 MODES = ("queue", "stage")
+_FEWER = {4096: 3}  # runs of that side
+_BUDGET_S = 40.0  # of a side
 COLUMNS = (
     *("side, px", "worker CPU, queue, s", "stage, s", "more, s"),
     *("job wall, queue, s", "stage, s", "more, s"),
@@ -36,7 +38,7 @@ def row(site: Site, effort: Effort) -> Result:
         run_jobs(site, worker, kinds[64], 2)
         for side, kind in kinds.items():
             many = effort.of(max(1, 2048 // side // 2), 1)
-            for _ in range(effort.rounds if side < 4096 else effort.of(3, 1)):
+            for _ in effort.runs(_FEWER.get(side), budget_s=_BUDGET_S):
                 for mode in MODES:
                     with _links(mode):
                         found[side, mode].append(run_jobs(site, worker, kind, min(many, 10)))

@@ -16,7 +16,8 @@ __all__ = ["processes", "sizes", "throughput"]
 
 TWO_GOAL = 1.8  #: times the throughput of one process
 SIDES = (64, 128, 256, 512, 1024, 2048, 4096, 8192)
-_ROUNDS = {4096: 3, 8192: 2}
+_ROUNDS = {4096: 3, 8192: 2}  # fewer than else
+_BUDGET_S = 40.0  # of a side
 _SPOTS_SIDE = 1024
 LOADS = {64: 60, 512: 24, 2048: 6, 8192: 0}
 """Jobs of a round, by their side; 0: one for each process."""
@@ -33,7 +34,7 @@ def processes(site: Site, effort: Effort) -> Result:
             run_jobs(site, worker, kind, 2 * count, together=True)
             rates[count] = [
                 many / run_jobs(site, worker, kind, many, together=True).span_s
-                for _ in range(effort.rounds)
+                for _ in effort.runs()
             ]
     one, two = (Figure(f"{n} process{'es' * (n > 1)}", "1/s", tuple(rates[n])) for n in (1, 2))
     ratios = tuple(rate / one.median for rate in two.values)
@@ -51,7 +52,7 @@ def sizes(site: Site, effort: Effort) -> Result:
         found = {
             side: [
                 run_jobs(site, worker, kind, effort.of(max(1, min(20, 2048 // side)), 2))
-                for _ in range(min(effort.rounds, _ROUNDS.get(side, effort.rounds)))
+                for _ in effort.runs(_ROUNDS.get(side), budget_s=_BUDGET_S)
             ]
             for side, kind in kinds.items()
         }
@@ -75,10 +76,10 @@ def throughput(site: Site, effort: Effort) -> Result:
                 if side == max(LOADS) and count > 2:
                     continue  # memory: each process has such an image of its own
                 many = (LOADS[side] and effort.of(LOADS[side], 8)) or count
-                rounds = 1 if side == max(LOADS) else effort.rounds
+                rounds = 1 if side == max(LOADS) else None
                 values = [
                     many / run_jobs(site, worker, kind, many, together=True).span_s
-                    for _ in range(rounds)
+                    for _ in effort.runs(rounds, budget_s=_BUDGET_S)
                 ]
                 rates.append({"side": side, "processes": count, "rates": [*map(rounded, values)]})
     return Result(facts={"rates": rates})
