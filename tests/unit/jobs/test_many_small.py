@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import threading
 import zipfile
+from collections.abc import Iterator
 from io import BytesIO, StringIO
 from typing import Any
 
@@ -13,9 +15,13 @@ import pytest
 from numpy.typing import NDArray
 
 from kiosk_tasks.archive_jobs import unpacking
+from kiosk_tasks.errors import Cancelled, KioskError, ModelMismatch, ModelServerUnavailable
+from kiosk_tasks.fan_out import FanOut
 from kiosk_tasks.job import new_job
-from kiosk_tasks.jobs import find_for
+from kiosk_tasks.jobs import find, find_for
 from kiosk_tasks.run.local import MemoryReporter, run_local
+from kiosk_tasks.segmenting.cells import to_image
+from kiosk_tasks.wiring import make_context
 from tests.fakes import FakeModelServer, fake_adapters, png_bytes, tiff_bytes
 from tests.synthetic import draw_nuclei
 from tests.unit.imaging.zips import zipped
@@ -127,3 +133,123 @@ def test_many_small_files_have_the_results_of_each_alone(
         else:
             assert together.files[name] == data, name
     assert together.answer["failures"] == one_by_one.answer["failures"]
+
+
+def same_sized(count: int = FILES) -> dict[str, bytes]:
+    return {f"{seed:02d}.tif": tiff_bytes(drawn(64, seed)) for seed in range(count)}
+
+
+def test_few_small_files_get_a_job_each() -> None:
+    asked = unpacked(zipped(same_sized(31)), {"input_file_name": "key"})
+    assert {child.type_name for child in asked.children} == {"predict"}
+    assert len(asked.children) == 31
+
+
+def test_small_files_share_jobs_and_large_ones_have_their_own() -> None:
+    files = {**same_sized(300), "large.tif": tiff_bytes(drawn(400, 1))}
+    children = unpacked(zipped(files), {"input_file_name": "key"}).children
+    assert [child.files for child in children] == [38] * 7 + [34, None]
+    assert [child.type_name for child in children] == ["predict_many"] * 8 + ["predict"]
+    assert all(len(json.dumps(child.fields)) < 300 for child in children)
+
+
+def unpacked(data: bytes, given: dict[str, Any]) -> FanOut:
+    return unpacked_by(fake_adapters(key=data), {"original_name": "photos.zip", **given})
+
+
+def test_progress_counts_files() -> None:
+    seen = Done(zipped(same_sized(64))).percents
+    assert 50 in seen  # after the first of two jobs of 32
+    assert seen[-1] == 100
+
+
+class Moody(FakeModelServer):
+    """Refuses a request in which there is a bright image; or has no time."""
+
+    error: KioskError = ModelMismatch("it is too bright.")
+
+    def predict(self, signature: Any, batches: Any, **given: Any) -> Iterator[dict[str, Any]]:
+        for batch in batches:
+            if batch["image"].shape[1] == 128:
+                raise self.error
+            yield from super().predict(signature, [batch], **given)
+
+
+def test_a_model_that_refuses_one_image_is_asked_for_the_others() -> None:
+    files = {
+        **same_sized(),
+        "mood.tif": tiff_bytes(drawn(100, 3)),
+        "x.tif": tiff_bytes(drawn(64, 5)),
+    }
+    done = Done(zipped(files), Moody())
+    assert [row["reason"] for row in done.table("failures.csv")] == ["it is too bright."]
+    assert done.notes["files"] == FILES + 2
+
+
+def test_a_request_that_fails_for_one_is_sent_for_each() -> None:
+    class Picky(FakeModelServer):
+        """Takes the two views of one image."""
+
+        def predict(self, signature: Any, batches: Any, **given: Any) -> Iterator[dict[str, Any]]:
+            for batch in batches:
+                if len(batch["image"]) > 2:
+                    raise ModelMismatch("that is too many.")
+                yield from super().predict(signature, [batch], **given)
+
+    done = Done(zipped(same_sized()), Picky())
+    assert done.notes["failed"] == 0
+
+
+def test_a_server_that_is_away_ends_the_batch_and_not_its_files() -> None:
+    models = Moody()
+    models.error = ModelServerUnavailable("nobody answers.")
+    outside = fake_adapters(
+        models=models, key=zipped({**same_sized(), "a.tif": tiff_bytes(drawn(100, 3))})
+    )
+    given = {"input_file_name": "key", "original_name": "photos.zip"}
+    fanned = unpacked_by(outside, given)
+    threads = threading.active_count()
+    with pytest.raises(ModelServerUnavailable):  # so that the whole batch is run again
+        run_local(new_job(find("predict_many"), fanned.children[-1].fields), given=outside)
+    assert threading.active_count() == threads
+
+
+def test_an_image_of_which_a_stage_breaks_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    name, breaks = "kiosk_tasks.jobs.predict.to_image", drawn(64, 7)
+
+    def broken(labels: Any, image: Any, ctx: Any) -> Any:
+        if np.array_equal(image.data, breaks):
+            raise ZeroDivisionError("a mistake")
+        return to_image(labels, image, ctx)
+
+    monkeypatch.setattr(name, broken)
+    done = Done(zipped(same_sized()))
+    (row,) = done.table("failures.csv")
+    assert row["file"] == "07.tif"
+    assert row["reason"].startswith("an unforeseen error (ZeroDivisionError")
+
+
+def test_a_batch_that_is_cancelled_ends_between_images() -> None:
+    outside = fake_adapters(key=zipped(same_sized()))
+    fanned = unpacked_by(outside, {"input_file_name": "key", "original_name": "photos.zip"})
+    report = MemoryReporter()
+    looks = iter(range(10**6))
+
+    def check() -> None:
+        if next(looks) > 30:
+            raise Cancelled("it was cancelled.")
+
+    report.check = check  # type: ignore[method-assign]
+    threads = threading.active_count()
+    job = new_job(find("predict_many"), fanned.children[0].fields)
+    with pytest.raises(Cancelled):
+        run_local(job, given=outside, report=report)
+    assert threading.active_count() == threads
+    assert not list(outside.storage.list("output/"))
+
+
+def unpacked_by(outside: Any, given: dict[str, Any]) -> FanOut:
+    job_type = find_for("predict", given)
+    ctx = make_context(new_job(job_type, given), MemoryReporter(), given=outside)
+    fanned: FanOut = job_type.steps[0].run(None, ctx)
+    return fanned
