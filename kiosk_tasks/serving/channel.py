@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 
 from kiosk_tasks.serving.protos import model_service_pb2_grpc, prediction_service_pb2_grpc
+from kiosk_tasks.serving.wire import read_reply
 
 __all__ = ["UNLIMITED_MESSAGES", "Connection"]
 
@@ -35,6 +36,8 @@ _SERVICE_CONFIG = {
     ],
 }
 
+_PREDICT = "/tensorflow.serving.PredictionService/Predict"
+
 _OPTIONS = (
     *UNLIMITED_MESSAGES,
     ("grpc.enable_retries", 1),
@@ -56,6 +59,7 @@ class _Channel:
     channel: Any
     prediction: Any
     model: Any
+    predict: Any
 
 
 class Connection:
@@ -71,6 +75,11 @@ class Connection:
     def prediction(self) -> Any:
         """The stub of PredictionService."""
         return self._open().prediction
+
+    @property
+    def predict(self) -> Any:
+        """Its method Predict, from the bytes of `write_request` to what `read_reply` returns."""
+        return self._open().predict
 
     @property
     def model(self) -> Any:
@@ -115,4 +124,5 @@ class Connection:
             channel,
             prediction_service_pb2_grpc.PredictionServiceStub(channel),
             model_service_pb2_grpc.ModelServiceStub(channel),
+            channel.unary_unary(_PREDICT, response_deserializer=read_reply),
         )

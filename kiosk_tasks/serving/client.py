@@ -19,10 +19,10 @@ from kiosk_tasks.serving.protos import (
     get_model_metadata_pb2,
     get_model_status_pb2,
 )
-from kiosk_tasks.serving.requests import choose_version, predict_request
+from kiosk_tasks.serving.requests import choose_version
 from kiosk_tasks.serving.signatures import fit_inputs, parse_signature
-from kiosk_tasks.serving.tensors import from_proto
 from kiosk_tasks.serving.versions import VersionState, VersionStatus
+from kiosk_tasks.serving.wire import write_request
 
 __all__ = ["TensorFlowServing"]
 
@@ -115,7 +115,7 @@ class TensorFlowServing:
         calls: deque[Call] = deque()
         try:
             for batch in batches:
-                request = predict_request(signature, fit_inputs(signature, batch))
+                request = write_request(signature, fit_inputs(signature, batch))
                 items = max((len(array) for array in batch.values() if array.ndim), default=1)
                 outputs = None
                 if len(calls) == self._in_flight:
@@ -146,7 +146,7 @@ class TensorFlowServing:
             raise self._error(exc, self._wait_s) from exc
 
     def _send(self, request: Any) -> Any:
-        return self._connection.prediction.Predict.future(request, timeout=self._deadline_s)
+        return self._connection.predict.future(request, timeout=self._deadline_s)
 
     def _receive(
         self, call: Call, signature: Signature, check: Callable[[], None]
@@ -168,13 +168,13 @@ class TensorFlowServing:
                     raise self._error(exc, self._deadline_s) from exc
                 call.send_again()
         self._on_reply(signature.model, call.items, call.seconds)
-        missing = sorted(set(signature.outputs) - set(reply.outputs))
+        missing = sorted(set(signature.outputs) - set(reply))
         if missing:
             raise ModelMismatch(
                 f"model {signature.model} version {signature.version} did not answer with "
-                f"{', '.join(missing)}; it gave {', '.join(sorted(reply.outputs)) or 'nothing'}."
+                f"{', '.join(missing)}; it gave {', '.join(sorted(reply)) or 'nothing'}."
             )
-        return {name: from_proto(reply.outputs[name]) for name in signature.outputs}
+        return {name: reply[name].array() for name in signature.outputs}
 
     def _comes_back(self, check: Callable[[], None]) -> bool:
         """Wait for a server that is down; False if it is not back within `wait_s`."""

@@ -87,12 +87,15 @@ def dtype_of(enum: int) -> np.dtype[Any]:
     return kind.dtype
 
 
-def to_proto(array: NDArray[Any], *, typed: bool = False, into: Any = None) -> Any:
+def to_proto(
+    array: NDArray[Any], *, typed: bool = False, into: Any = None, content: bool = True
+) -> Any:
     """Return `array`, of any shape, as a TensorProto.
 
     into: an empty TensorProto to fill, such as one inside a request: saves a copy of the content.
     typed: fill the typed list (`float_val`, ...) rather than `tensor_content`, as TensorFlow
         Serving does in its replies.
+    content: False leaves the content out; not for strings.
     Raises ModelMismatch if TensorFlow has no such dtype.
     """
     proto = tensor_pb2.TensorProto() if into is None else into
@@ -105,15 +108,16 @@ def to_proto(array: NDArray[Any], *, typed: bool = False, into: Any = None) -> A
     proto.dtype = enum
     if typed:
         _fill_list(proto, _KINDS[enum], native.reshape(-1))
-    else:
+    elif content:
         proto.tensor_content = native.tobytes()
     _set_shape(proto, array.shape)
     return proto
 
 
-def from_proto(proto: Any) -> NDArray[Any]:
+def from_proto(proto: Any, content: memoryview | None = None) -> NDArray[Any]:
     """Return the array in a TensorProto; read-only, since it may share the message's bytes.
 
+    content: in place of the `tensor_content` of the TensorProto.
     Raises ModelMismatch if the shape is unknown or the content does not fill it.
     """
     dtype = dtype_of(proto.dtype)
@@ -121,11 +125,11 @@ def from_proto(proto: Any) -> NDArray[Any]:
     if proto.tensor_shape.unknown_rank or any(length < 0 for length in shape):
         raise ModelMismatch("A tensor of unknown shape cannot be read.")
     kind = _KINDS[proto.dtype]
-    content = proto.tensor_content
+    content = proto.tensor_content if content is None else content
     if not content:
         values = _from_list(proto, kind, math.prod(shape))
     elif dtype.kind == "O":
-        values = _split_strings(content, math.prod(shape))
+        values = _split_strings(bytes(content), math.prod(shape))
     else:
         stored = kind.bits or dtype
         if len(content) != math.prod(shape) * stored.itemsize:

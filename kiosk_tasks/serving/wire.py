@@ -1,0 +1,155 @@
+"""Predictions as they travel: the pixels of a request and of a reply copied once, or not at all.
+
+Protobuf would copy pixels into a message and the message into bytes, and back. Here only what is
+small goes through protobuf. Wire format: protobuf.dev/programming-guides/encoding; fields:
+tensorflow_serving/apis/predict.proto, tensorflow/core/framework/tensor.proto.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from kiosk_tasks.ports import Signature
+from kiosk_tasks.serving.protos import predict_pb2, tensor_pb2
+from kiosk_tasks.serving.signatures import SERVING_DEFAULT
+from kiosk_tasks.serving.tensors import from_proto, to_proto
+
+__all__ = ["Tensor", "read_reply", "write_request"]
+
+_INPUTS = 2  #: PredictRequest.inputs
+_OUTPUTS = 1  #: PredictResponse.outputs
+_KEY, _VALUE = 1, 2  #: of an entry of a map
+_CONTENT, _FLOATS = 4, 5  #: TensorProto.tensor_content and float_val
+_VARINT, _EIGHT_BYTES, _LENGTH, _FOUR_BYTES = 0, 1, 2, 5  #: wire types
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A TensorProto, and its pixels where they lie in the message; None: in the TensorProto."""
+
+    proto: Any
+    content: memoryview | None
+
+    def array(self) -> NDArray[Any]:
+        """Return the array, read-only; raises ModelMismatch as `tensors.from_proto` does."""
+        return from_proto(self.proto, self.content)
+
+
+def write_request(signature: Signature, arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """Return the PredictRequest for one batch of arrays that fit the signature.
+
+    It asks for the signature's outputs and no others: a caller that leaves some out is not sent
+    them.
+    """
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = signature.model
+    request.model_spec.version.value = signature.version
+    request.model_spec.signature_name = SERVING_DEFAULT
+    request.output_filter.extend(sorted(signature.outputs))
+    parts: list[Any] = [request.SerializeToString()]
+    for name, array in arrays.items():
+        parts += _input(name, array)
+    return b"".join(parts)
+
+
+def read_reply(data: bytes) -> dict[str, Tensor]:
+    """Return the outputs in a PredictResponse, by name; their pixels stay where they are.
+
+    Raises ValueError, or protobuf's DecodeError, for bytes that are none.
+    """
+    view, outputs = memoryview(data), {}
+    for number, kind, _, start, stop in _fields(view, 0, len(view)):
+        if (number, kind) == (_OUTPUTS, _LENGTH):
+            name, tensor = "", Tensor(tensor_pb2.TensorProto(), None)
+            for part, _, _, begin, end in _fields(view, start, stop):
+                if part == _KEY:
+                    name = str(view[begin:end], "utf-8")
+                elif part == _VALUE:
+                    tensor = _tensor(view, begin, end)
+            outputs[name] = tensor
+    return outputs
+
+
+def _input(name: str, array: NDArray[Any]) -> list[Any]:
+    """Return an entry of `inputs` in pieces, one of which is the array itself where it can be."""
+    if array.dtype.kind in "SUO" or not array.flags.c_contiguous or not array.dtype.isnative:
+        tensor: list[Any] = [to_proto(array).SerializeToString()]
+    else:
+        pixels = array.reshape(-1).view("u1").data
+        head = to_proto(array, content=False).SerializeToString()
+        tensor = [head, _start(_CONTENT, pixels.nbytes), pixels] if pixels.nbytes else [head]
+    key = name.encode()
+    key = _start(_KEY, len(key)) + key
+    value = _start(_VALUE, sum(map(len, tensor)))
+    size = len(key) + len(value) + sum(map(len, tensor))
+    return [_start(_INPUTS, size), key, value, *tensor]
+
+
+def _tensor(view: memoryview, start: int, stop: int) -> Tensor:
+    large = [
+        (number, begin, first, last)
+        for number, kind, begin, first, last in _fields(view, start, stop)
+        if number in (_CONTENT, _FLOATS) and kind == _LENGTH
+    ]
+    if len(large) == 1:
+        ((number, begin, first, last),) = large
+        proto = tensor_pb2.TensorProto.FromString(bytes(view[start:begin]) + view[last:stop])
+        if number == _CONTENT or _is_full_list(proto, last - first):
+            return Tensor(proto, view[first:last])
+    return Tensor(tensor_pb2.TensorProto.FromString(view[start:stop]), None)
+
+
+def _is_full_list(proto: Any, length: int) -> bool:
+    """Tell whether a list of floats has a value for each element: then it is an array's bytes."""
+    count = 1
+    for dim in proto.tensor_shape.dim:
+        count *= dim.size
+    return bool(proto.dtype == 1 and not proto.float_val and length == 4 * count)
+
+
+def _fields(view: memoryview, position: int, end: int) -> Iterator[tuple[int, int, int, int, int]]:
+    """Yield number, wire type, start, and the bounds of the content of each field of a message."""
+    while position < end:
+        begin = position
+        tag, position = _varint(view, position)
+        kind = tag & 7
+        if kind == _VARINT:
+            start, (_, stop) = position, _varint(view, position)
+        elif kind == _LENGTH:
+            length, start = _varint(view, position)
+            stop = start + length
+        elif kind in (_EIGHT_BYTES, _FOUR_BYTES):
+            start, stop = position, position + (8 if kind == _EIGHT_BYTES else 4)
+        else:
+            raise ValueError(f"wire type {kind} at byte {begin} is unknown.")
+        if stop > end:
+            raise ValueError(f"the field at byte {begin} ends after its message.")
+        yield tag >> 3, kind, begin, start, stop
+        position = stop
+
+
+def _varint(view: memoryview, position: int) -> tuple[int, int]:
+    """Return the number that starts there, and where it ends."""
+    value = shift = 0
+    while shift < 70 and position < len(view):
+        byte = view[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, position
+        shift += 7
+    raise ValueError(f"the number that ends at byte {position} has no end.")
+
+
+def _start(number: int, length: int) -> bytes:
+    """Return what comes before the bytes of a field: its number, and their count."""
+    encoded = bytearray([number << 3 | _LENGTH])
+    while length > 0x7F:
+        encoded.append(length & 0x7F | 0x80)
+        length >>= 7
+    encoded.append(length)
+    return bytes(encoded)

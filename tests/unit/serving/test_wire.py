@@ -1,0 +1,113 @@
+"""What is written and read by hand is what protobuf writes and reads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from numpy.typing import NDArray
+
+from kiosk_tasks.ports import Signature, TensorSpec
+from kiosk_tasks.serving.protos import predict_pb2
+from kiosk_tasks.serving.tensors import from_proto, to_proto
+from kiosk_tasks.serving.wire import read_reply, write_request
+
+SPEC = TensorSpec("x", np.dtype("f4"), None)
+SIGNATURE = Signature("Møde", 7, {"x": SPEC}, {"b": SPEC, "a": SPEC})
+
+some_arrays = st.sampled_from(["f4", "f8", "f2", "u1", "i4", "i8", "?", "c8"]).flatmap(
+    lambda dtype: arrays.arrays(dtype, arrays.array_shapes(min_dims=0, max_dims=4, min_side=0))
+)
+
+
+@settings(max_examples=25)
+@given(some_arrays, some_arrays)
+def test_protobuf_reads_the_request(one: NDArray[Any], other: NDArray[Any]) -> None:
+    data = write_request(SIGNATURE, {"first": one, "second": other})
+    request = predict_pb2.PredictRequest.FromString(data)
+    assert request.model_spec.name == "Møde"
+    assert request.model_spec.version.value == 7
+    assert request.model_spec.signature_name == "serving_default"
+    assert list(request.output_filter) == ["a", "b"]
+    assert set(request.inputs) == {"first", "second"}
+    for name, array in (("first", one), ("second", other)):
+        found = from_proto(request.inputs[name])
+        assert (found.dtype, found.shape, found.tobytes()) == (
+            array.dtype,
+            array.shape,
+            array.tobytes(),
+        )
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.arange(12, dtype="f4").reshape(3, 4).T,
+        np.arange(3, dtype=">f4"),
+        np.array([b"a", b"bc"], object),
+    ],
+)
+def test_arrays_that_are_no_plain_bytes(array: NDArray[Any]) -> None:
+    request = predict_pb2.PredictRequest.FromString(write_request(SIGNATURE, {"x": array}))
+    np.testing.assert_array_equal(from_proto(request.inputs["x"]), array)
+
+
+@settings(max_examples=25)
+@given(some_arrays, some_arrays, st.booleans(), st.booleans())
+def test_replies_are_those_of_protobuf(
+    one: NDArray[Any], other: NDArray[Any], typed: bool, other_typed: bool
+) -> None:
+    reply = predict_pb2.PredictResponse(
+        outputs={"é": to_proto(one, typed=typed), "o": to_proto(other, typed=other_typed)}
+    )
+    reply.model_spec.name = "any"
+    found = {name: tensor.array() for name, tensor in read_reply(reply.SerializeToString()).items()}
+    assert set(found) == {"é", "o"}
+    for name, array in found.items():
+        plain = from_proto(reply.outputs[name])
+        assert (array.dtype, array.shape, array.tobytes()) == (
+            plain.dtype,
+            plain.shape,
+            plain.tobytes(),
+        )
+        assert not array.flags.writeable
+
+
+@pytest.mark.parametrize("typed", [False, True])
+def test_pixels_stay_where_they_are(typed: bool) -> None:
+    image = np.arange(64, dtype="f4").reshape(1, 8, 8, 1)
+    reply = predict_pb2.PredictResponse(outputs={"x": to_proto(image, typed=typed)})
+    data = reply.SerializeToString()
+    array = read_reply(data)["x"].array()
+    assert np.shares_memory(array, np.frombuffer(data, "u1"))
+
+
+def test_lists_that_are_short_repeat_their_last_value() -> None:
+    proto = to_proto(np.zeros((2, 3), "f4"), content=False)
+    proto.float_val.extend([1.0, 2.0])
+    reply = predict_pb2.PredictResponse(outputs={"x": proto})
+    array = read_reply(reply.SerializeToString())["x"].array()
+    np.testing.assert_array_equal(array, [[1, 2, 2], [2, 2, 2]])
+
+
+def test_lists_in_pieces_are_whole() -> None:
+    """A sender may split a packed list, and write some values one by one."""
+    proto = to_proto(np.zeros(4, "f4"), content=False).SerializeToString()
+    proto += b"\x2a\x08" + np.array([1, 2], "<f4").tobytes()
+    proto += b"\x2d" + np.array([3], "<f4").tobytes()
+    proto += b"\x2a\x04" + np.array([4], "<f4").tobytes()
+    entry = b"\x0a\x01x\x12" + bytes([len(proto)]) + proto
+    array = read_reply(b"\x0a" + bytes([len(entry)]) + entry)["x"].array()
+    np.testing.assert_array_equal(array, [1, 2, 3, 4])
+
+
+@pytest.mark.parametrize(
+    "data", [b"\x0a", b"\x0a\x05abc", b"\x0b", b"\xff" * 12, b"\x0a\x03\x0a\x05a", b"\x0d\x00"]
+)
+def test_what_is_no_reply_is_refused(data: bytes) -> None:
+    with pytest.raises(ValueError, match="byte"):
+        read_reply(data)
