@@ -22,7 +22,7 @@ from kiosk_tasks.imaging.geojson import cells_geojson, spots_geojson
 from kiosk_tasks.imaging.labels import LabelImage, Labels
 from kiosk_tasks.imaging.measure import measure_cells
 from kiosk_tasks.imaging.outlines import trace
-from kiosk_tasks.imaging.rois import RoiZip, cell_rois, spot_roi
+from kiosk_tasks.imaging.rois import RoiZip, cell_rois, regions, spot_roi
 
 SHAPES: dict[str, list[str]] = {
     "nothing": ["...", "..."],
@@ -184,6 +184,42 @@ def test_qupaths_polygons_hold_the_pixels_of_their_cells(labels: Labels) -> None
         assert properties["measurements"]["Area µm^2"] == pixels / 4
         assert properties["measurements"]["Mean intensity"] == label * 10
     np.testing.assert_array_equal(found, labels)
+
+
+@settings(max_examples=100, deadline=None)
+@each_shape
+@given(labels=LABELS)
+def test_geojson_and_regions_are_what_json_and_roifile_write(labels: Labels) -> None:
+    table = measure_cells(LabelImage(labels, mpp=0.3), np.sqrt(labels))
+    outlines = trace(labels)
+    text = cells_geojson(outlines, table).decode()
+    features = [line.rstrip(",") for line in text.splitlines()[1:-1] if line]
+    assert features == [json.dumps(json.loads(one), separators=(",", ":")) for one in features]
+    assert len(json.loads(text)["features"]) == len(outlines) == len(table)
+    for frame in (None, 4):
+        for outline, (name, content) in zip(outlines, regions(outlines, frame=frame), strict=True):
+            if [len(polygon) for polygon in outline.polygons] == [1]:
+                roi = traced(outline.polygons[0][0])
+                roi.name, roi.position = name, 0 if frame is None else frame + 1
+                assert content == roi.tobytes()
+            assert name == (f"{outline.label}" if frame is None else f"{outline.label}_frame_4")
+
+
+def traced(ring: NDArray[Any]) -> ImagejRoi:
+    top, left = ring.min(axis=0).tolist()
+    bottom, right = ring.max(axis=0).tolist()
+    roi = ImagejRoi(top=top, left=left, bottom=bottom, right=right, roitype=ROI_TYPE.TRACED)
+    roi.n_coordinates, roi.integer_coordinates = len(ring), ring[:, ::-1] - (left, top)
+    return roi
+
+
+def test_a_ring_of_more_corners_than_16_bits_count_is_a_path() -> None:
+    comb = np.zeros((3, 2 * 2**14 + 1), np.int32)
+    comb[0] = 1
+    comb[1:, ::2] = 1
+    ((_, content),) = regions(trace(comb))
+    assert ImagejRoi.frombytes(content).composite
+    assert len(pieces(ImagejRoi.frombytes(content))[0]) >= 2**16
 
 
 def test_corners_of_a_pixel_are_told_in_the_right_order() -> None:
