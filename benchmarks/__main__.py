@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from benchmarks import document, report
 from benchmarks.measuring import measured, merged, read, write
@@ -22,15 +23,19 @@ def main() -> int:
     given = _parser().parse_args()
     names = [name for name in ROWS if not given.only or name in given.only]
     old = read(given.compare) if given.compare else None
-    kept = measured(names, Effort(quick=given.quick))
-    if given.json:
-        write(kept, given.json)
+    before = read(document.RESULTS) if given.only and document.RESULTS.exists() else None
+
+    def save(kept: dict[str, Any]) -> None:
+        if given.json:
+            write(kept, given.json)
+        if given.keep:
+            write(merged(kept, before), document.RESULTS)
+
+    kept = measured(names, Effort(quick=given.quick), save)
     print("\n\n".join(document.parts(kept).values()))
     if old:
         print(f"\nAgainst {given.compare}:\n\n{report.compared(kept, old)}")
     if given.keep:
-        before = read(document.RESULTS) if given.only and document.RESULTS.exists() else None
-        write(merged(kept, before), document.RESULTS)
         document.fill()
     missed = report.missed(kept)
     print(f"\n{len(missed)} missed", *missed, sep="\n  ")

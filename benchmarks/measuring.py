@@ -7,7 +7,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,21 @@ __all__ = ["measured", "merged", "read", "write"]
 FORMAT = 1
 
 
-def measured(names: Iterable[str], effort: Effort) -> dict[str, Any]:
-    """Measure rows by name; return what is kept of them, with the machine that did it."""
+def measured(
+    names: Iterable[str],
+    effort: Effort,
+    on_row: Callable[[dict[str, Any]], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Measure rows by name; return what is kept of them, with the machine that did it.
+
+    on_row: given what there is so far after each row, so that an end by force loses one row.
+    """
     kept: dict[str, Any] = {"format": FORMAT, "quick": effort.quick, "machine": machine()}
     kept["rows"] = {}
     with bench_stack() as site:
         for name in names:
             kept["rows"][name] = _row(name, site, effort)
+            on_row(kept)
     return kept
 
 
