@@ -56,12 +56,6 @@ def test_the_command_line_takes_a_folder(
     assert left == []  # the command takes back what it has sent
 
 
-def test_in_this_process(up: Shell, folder: Path, expected: np.ndarray, tmp_path: Path) -> None:
-    code, (image,) = up.outcomes("predict", folder, "-o", tmp_path, "--in-process")
-    assert code == 0, image["reason"]
-    np.testing.assert_array_equal(tifffile.imread(tmp_path / "nuclei_512_labels.ome.tif"), expected)
-
-
 def test_the_client_sends_a_folder_and_the_page_shows_it(
     kiosk: Kiosk, folder: Path, expected: np.ndarray
 ) -> None:
@@ -84,11 +78,9 @@ def test_a_folder_that_lies_in_the_bucket_is_named_by_its_key(
     with Client(kiosk.url) as client:
         job = client.submit("predict", key=key).wait(timeout=60)
         np.testing.assert_array_equal(job.result().labels, expected)
-    again = httpx.post(f"{kiosk.url}/jobs/{job.id}/again")
+    again = httpx.post(f"{kiosk.url}/jobs/{job.id}/retry")
     assert again.status_code in (200, 201, 202), again.text
-    gone = httpx.post(
-        f"{kiosk.url}/jobs/predict", json={"input_file_name": "uploads/no.ome.zarr"}
-    )
+    gone = httpx.post(f"{kiosk.url}/jobs/predict", json={"input_file_name": "uploads/no.ome.zarr"})
     assert gone.status_code == 404
     assert "no folder 'uploads/no.ome.zarr'" in gone.text
 
@@ -96,11 +88,12 @@ def test_a_folder_that_lies_in_the_bucket_is_named_by_its_key(
 def test_a_zip_file_is_one_image_and_no_archive(
     up: Shell, folder: Path, expected: np.ndarray, tmp_path: Path
 ) -> None:
-    for name in ("nuclei_512.ome.zarr.zip", "nuclei_512.ozx"):
-        sent, out = zip_folder(folder, tmp_path / name), tmp_path / f"of {name}"
-        code, (image,) = up.outcomes("predict", sent, "-o", out)
-        assert code == 0, image["reason"]
-        np.testing.assert_array_equal(tifffile.imread(out / "nuclei_512_labels.ome.tif"), expected)
+    sent = [zip_folder(folder, tmp_path / name) for name in ("a.ome.zarr.zip", "b.ozx")]
+    code, images = up.outcomes("predict", *sent, "-o", tmp_path)
+    assert code == 0, images
+    for stem in "ab":
+        labels = tifffile.imread(tmp_path / f"{stem}_labels.ome.tif")
+        np.testing.assert_array_equal(labels, expected)
 
 
 def test_each_fault_is_one_sentence(up: Shell, tmp_path: Path) -> None:
