@@ -31,6 +31,8 @@ __all__ = [
     "model_folders",
 ]
 
+_MAX_ITEMS = 32
+"""What the embedded model server runs at once (docs/decisions/0020-many-small-images.md)."""
 _TALLIES_PATIENCE_S = 2.0
 """Counters that the ledger does not take by then are dropped."""
 
@@ -123,6 +125,15 @@ def _link(settings: Settings) -> Callable[[str], str] | None:
     return lambda key: public_url + signer.plain_path(key)
 
 
+def _max_items(settings: Settings) -> int:
+    """Return how many small tiles a request may have.
+
+    Who says how many large ones may have said so because the server takes no more of any.
+    """
+    said = settings.max_batch if "max_batch" in settings.model_fields_set else _MAX_ITEMS
+    return settings.max_items or said
+
+
 def _tallies(settings: Settings) -> Tallies:
     url = settings.records_url
     client = redis_client(url, **settings.way_to(url), timeout_s=_TALLIES_PATIENCE_S, retries=0)
@@ -158,6 +169,7 @@ def _make(settings: Settings) -> Adapters:
             max_whole_pixels=settings.max_whole_pixels,
             max_large_pixels=settings.max_large_pixels,
             max_batch=settings.max_batch,
+            max_items=_max_items(settings),
             max_frames=settings.max_frames,
             max_file_bytes=settings.max_file_bytes,
             max_archive_members=settings.max_archive_members,

@@ -78,6 +78,13 @@ class Limits(BaseModel):
         validation_alias=names("MAX_BATCH", "TF_MAX_BATCH_SIZE"),
         description="Tiles per request; at most the server's max_batch_size.",
     )
+    max_items: int | None = Field(
+        None,
+        gt=0,
+        validation_alias=names("MAX_ITEMS"),
+        description="Tiles per request where they are smaller than 512 px; at most the server's "
+        "max_batch_size. Default: KIOSK_MAX_BATCH where that is set, else 32.",
+    )
     in_flight: int = Field(
         2,
         gt=0,

@@ -24,6 +24,23 @@ def test_adapters_follow_the_settings(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert list(MemoryStorage.named("scratch").list()) == ["job/stage.artifact"]
 
 
+@pytest.mark.parametrize(
+    ("given", "items"),
+    [
+        ({}, 32),
+        ({"KIOSK_MAX_BATCH": "4"}, 4),
+        ({"TF_MAX_BATCH_SIZE": "16"}, 16),
+        ({"KIOSK_MAX_BATCH": "4", "KIOSK_MAX_ITEMS": "64"}, 64),
+    ],
+)
+def test_small_tiles_of_a_request_are_no_more_than_a_server_was_said_to_take(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str], items: int
+) -> None:
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    assert wiring.adapters().limits.max_items == items
+
+
 def test_one_set_for_each_process(monkeypatch: pytest.MonkeyPatch) -> None:
     first = wiring.adapters()
     assert wiring.adapters() is first
