@@ -10,6 +10,16 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from kiosk_tasks.errors import InvalidAxes
+from kiosk_tasks.imaging._numbers import (
+    Labels,
+    as_labels,
+    fill_label_holes,
+    relabel,
+    remove_border,
+    remove_faint,
+    remove_small,
+    renumbered,
+)
 from kiosk_tasks.imaging._watershed import watershed
 from kiosk_tasks.imaging.maxima import h_maxima
 
@@ -26,9 +36,8 @@ __all__ = [
     "resize_labels",
 ]
 
-Labels = NDArray[np.int32]
-
 _EIGHT = np.ones((3, 3), np.bool_)
+_BAND = 48  # px; columns that are smoothed at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,92 +127,25 @@ def deep_watershed(
     else:
         sought, landscape = peaks, inside
     found = h_maxima(sought, params.maxima_depth, radius=params.radius)
-    found &= peaks > params.maxima_threshold
+    if params.maxima_threshold > -np.inf:
+        found &= peaks > params.maxima_threshold
     if params.flood == "maxima":
         found &= foreground
     markers, count = ndimage.label(found, _EIGHT)
     if not count:
         return np.zeros(maxima.shape, np.int32)
-    labels = watershed(-landscape, markers, mask=foreground)
-    labels = remove_faint(labels.astype(np.int32, copy=False), inside, params.least_interior)
-    return _tidy(labels, params)
-
-
-def relabel(labels: NDArray[Any]) -> Labels:
-    """Number the cells 1..n without gaps, in the order of their old numbers.
-
-    labels: any shape, any integer dtype, none below 0; 0 stays background.
-    """
-    largest = int(labels.max(initial=0))
-    if largest <= 16 * labels.size + 1024:
-        present = np.bincount(labels.ravel(), minlength=1) > 0
-        present[0] = False
-        numbers = np.cumsum(present, dtype=np.int32)
-        numbers[~present] = 0
-        return np.take(numbers, labels)
-    old, compact = np.unique(labels, return_inverse=True)
-    first = 0 if old[0] == 0 else 1
-    return (compact.reshape(labels.shape) + first).astype(np.int32)
-
-
-def remove_small(labels: NDArray[Any], min_area: int) -> Labels:
-    """Remove cells of fewer than `min_area` pixels; the others keep their numbers.
-
-    labels: any shape, integer, none below 0 and 1..n with few gaps (see `relabel`).
-    """
-    kept = np.bincount(labels.ravel(), minlength=1) >= min_area
-    return _keep(labels, kept)
-
-
-def remove_faint(labels: NDArray[Any], interior: NDArray[Any], least_mean: float) -> Labels:
-    """Remove cells inside of which the network was not sure; the others keep their numbers.
-
-    labels: any shape, integer, none below 0 and 1..n with few gaps (see `relabel`).
-    interior: of the same shape; cells of a mean below `least_mean` go.
-    """
-    areas = np.bincount(labels.ravel(), minlength=1)
-    sums = np.bincount(labels.ravel(), interior.ravel(), minlength=1)
-    return _keep(labels, sums >= least_mean * areas)
-
-
-def remove_border(labels: NDArray[Any]) -> Labels:
-    """Remove cells that touch the border of the image; the others keep their numbers.
-
-    labels: (Y, X) integer, none below 0 and 1..n with few gaps (see `relabel`).
-    """
-    kept = np.ones(int(labels.max(initial=0)) + 1, np.bool_)
-    for edge in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
-        kept[edge] = False
-    return _keep(labels, kept)
-
-
-def fill_label_holes(labels: NDArray[Any], max_area: int) -> Labels:
-    """Fill holes of at most `max_area` pixels that lie within one cell.
-
-    labels: (Y, X) integer. A hole is background, connected through edges, that touches one cell,
-    no other and not the border of the image.
-    """
-    filled = labels.astype(np.int32)
-    holes, count = ndimage.label(filled == 0)
-    fits = np.bincount(holes.ravel(), minlength=1) <= max_area
-    fits[0] = False
-    for edge in (holes[0], holes[-1], holes[:, 0], holes[:, -1]):
-        fits[edge] = False
-    if not fits.any():
-        return filled
-    owner = np.zeros(count + 1, np.int32)
-    for hole, cell in _touching(holes, filled, fits):
-        fits[hole] &= owner[hole] in (0, cell)
-        owner[hole] = cell
-    owner[~fits] = 0
-    return np.where(holes > 0, owner[holes], filled)
+    labels = watershed(np.negative(landscape), markers, mask=foreground)
+    return _tidy(labels, inside, params)
 
 
 def resize_labels(labels: NDArray[Any], shape: tuple[int, int]) -> Labels:
     """Bring a label image to another size; each pixel takes the nearest label.
 
     labels: (Y, X) integer. shape: (Y, X) of the result, px.
+    Returns `labels` itself where there is nothing to change.
     """
+    if labels.shape == tuple(shape):
+        return as_labels(labels)
     rows, columns = (
         np.minimum(((np.arange(new) + 0.5) * (old / new)).astype(np.intp), old - 1)
         for new, old in zip(shape, labels.shape, strict=True)
@@ -212,36 +154,31 @@ def resize_labels(labels: NDArray[Any], shape: tuple[int, int]) -> Labels:
 
 
 def _smooth(head: NDArray[Any], sigma: float) -> NDArray[np.float32]:
+    """Blur with a Gaussian: `scipy.ndimage.gaussian_filter`, a band of columns after another.
+
+    Down a whole plane whose row is a power of two long, each pixel displaces the last in the cache.
+    """
     plane = np.asarray(head, np.float32)
     if not sigma:
         return plane
-    smoothed: NDArray[np.float32] = ndimage.gaussian_filter(plane, sigma, mode="nearest")
+    smoothed = np.empty(plane.shape, np.float32)
+    for first in range(0, plane.shape[1], _BAND):
+        band = plane[:, first : first + _BAND].copy()
+        ndimage.gaussian_filter1d(band, sigma, axis=0, output=band, mode="nearest")
+        smoothed[:, first : first + _BAND] = band
+    ndimage.gaussian_filter1d(smoothed, sigma, axis=1, output=smoothed, mode="nearest")
     return smoothed
 
 
-def _tidy(labels: Labels, params: WatershedParams) -> Labels:
-    if params.min_area > 1:
-        labels = remove_small(labels, params.min_area)
+def _tidy(labels: Labels, inside: NDArray[np.float32], params: WatershedParams) -> Labels:
+    """Remove what is no cell, fill holes, and number the rest; each in one pass over the cells."""
+    cells = labels > 0
+    numbers = labels[cells]
+    areas = np.bincount(numbers, minlength=1)
+    kept = areas >= max(params.min_area, 1)
+    if params.least_interior > max(params.interior_threshold, 0) or params.interior_threshold < 0:
+        kept &= np.bincount(numbers, inside[cells], 1) >= params.least_interior * areas
+    labels = renumbered(labels, kept)
     if params.hole_area > 0:
         labels = fill_label_holes(labels, params.hole_area)
-    if params.exclude_border:
-        labels = remove_border(labels)
-    return relabel(labels)
-
-
-def _keep(labels: NDArray[Any], kept: NDArray[np.bool_]) -> Labels:
-    numbers = np.where(kept, np.arange(len(kept)), 0).astype(np.int32)
-    numbers[0] = 0
-    return np.take(numbers, labels)
-
-
-def _touching(
-    holes: NDArray[Any], labels: Labels, wanted: NDArray[np.bool_]
-) -> list[tuple[int, int]]:
-    """List each pair (hole, cell) that share an edge, once, for the wanted holes."""
-    pairs = []
-    views = (np.s_[:-1, :], np.s_[1:, :]), (np.s_[:, :-1], np.s_[:, 1:])
-    for one, other in (*views, *(view[::-1] for view in views)):
-        at = wanted[holes[one]] & (labels[other] > 0)
-        pairs.append(np.stack([holes[one][at], labels[other][at]], axis=1))
-    return [(hole, cell) for hole, cell in np.unique(np.concatenate(pairs), axis=0).tolist()]
+    return relabel(remove_border(labels)) if params.exclude_border else labels

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from kiosk_tasks.imaging.image import Image
-from kiosk_tasks.imaging.labels import Labels, relabel, remove_small, resize_labels
+from kiosk_tasks.imaging.labels import Labels, relabel, resize_labels
 from kiosk_tasks.imaging.values import Scale
 from kiosk_tasks.job import Context
 from kiosk_tasks.segmenting.labelling import label_cells
@@ -29,7 +29,7 @@ def to_image(labels: Labels, image: Image, ctx: Context[Any]) -> Labels:
     """
     labels = resize_labels(labels, image.data.shape)
     least = asked(ctx, "min_size")
-    return relabel(remove_small(labels, min_area=MIN_AREA if least is None else least))
+    return relabel(labels, min_area=MIN_AREA if least is None else least)
 
 
 def segment_planes(

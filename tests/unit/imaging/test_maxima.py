@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage import morphology
 
-from kiosk_tasks.imaging import maxima
+from kiosk_tasks.imaging import _reconstruction, maxima
+from kiosk_tasks.imaging._pixel_sets import footprint, grown, pack
 from kiosk_tasks.imaging.maxima import h_maxima
 from tests.synthetic import draw_discs, perfect_heads
 
@@ -53,11 +54,44 @@ def test_equals_scikit_image_on_plateaus(plane: NDArray[np.float32], radius: int
         )
 
 
-def test_the_size_of_blocks_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("radius", [1, 2, 10])
+def test_no_size_that_was_chosen_for_speed_matters(
+    monkeypatch: pytest.MonkeyPatch, radius: int
+) -> None:
     _inner, outer, _foreground = perfect_heads(draw_discs((100, 120)).labels)
-    whole = h_maxima(outer, 0.1, radius=3)
-    monkeypatch.setattr(maxima, "_BLOCK", 16)
-    np.testing.assert_array_equal(h_maxima(outer, 0.1, radius=3), whole)
+    noise = np.random.default_rng(0).normal(0, 0.02, outer.shape)
+    plane = (outer + noise).astype(np.float32)
+    expected = reference(plane, 0.1, radius)
+    for name, value in (("_STRIP", 50), ("_FEW", 0), ("_FEW", 1 << 20), ("_SMALLEST", 128)):
+        monkeypatch.setattr(maxima, name, value)
+        np.testing.assert_array_equal(h_maxima(plane, 0.1, radius=radius), expected)
+    monkeypatch.setattr(maxima, "_WORTH", 0)
+    monkeypatch.setattr(maxima, "_TINY", 0)
+    for side in (128, 16):  # now the whole plane is flooded, in blocks
+        monkeypatch.setattr(_reconstruction, "_BLOCK", side)
+        np.testing.assert_array_equal(h_maxima(plane, 0.1, radius=radius), expected)
+
+
+@pytest.mark.parametrize("radius", [1, 2, 10])
+def test_windows_grow_to_the_whole_plane(radius: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    y, x = np.mgrid[:150, :170]
+    plane = (np.hypot(y - 70, x - 80) / 400 + 0.001 * np.cos(y) * np.cos(x)).astype(np.float32)
+    monkeypatch.setattr(maxima, "_WORTH", 1 << 20)
+    for sign in (-1, 1):  # a wide hill; a crater, whose rim is higher at the corners
+        found = h_maxima(sign * plane, 0.05, radius=radius)
+        np.testing.assert_array_equal(found, reference(sign * plane, 0.05, radius))
+        assert found.any()
+
+
+@given(st.integers(1, 80), st.integers(1, 200), st.integers(1, 12), st.integers(0, 99))
+def test_sets_grow_as_scipy_dilates(rows: int, columns: int, radius: int, seed: int) -> None:
+    pixels = np.random.default_rng(seed).random((2, rows, columns)) < 0.01
+    kernel = np.zeros((2 * radius + 1, 2 * radius + 1), np.bool_)
+    for row, reach in zip(kernel, footprint(radius), strict=True):
+        row[radius - reach : radius + reach + 1] = True
+    wider = grown(pack(pixels), footprint(radius)) & pack(np.ones_like(pixels))
+    expected = [ndimage.binary_dilation(part, kernel) for part in pixels]
+    np.testing.assert_array_equal(wider, pack(np.array(expected)))
 
 
 def test_flat_and_empty_planes_have_none() -> None:
