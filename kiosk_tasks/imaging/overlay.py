@@ -45,4 +45,4 @@ def overlay_png(plane: NDArray[Any], labels: LabelImage, *, runs: Runs | None = 
     size = picture_size((plane.shape[0], plane.shape[1]))
     picture = grey_picture(plane, size)
     draw_outlines(picture, labels.data, colours.astype(np.uint8), borders=borders)
-    return encode_png(picture, smooth=size[0] > plane.shape[0])
+    return encode_png(picture, enlarged=size[0] // plane.shape[0])

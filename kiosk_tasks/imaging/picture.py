@@ -79,13 +79,13 @@ def grey_picture(plane: NDArray[Any], size: tuple[int, int]) -> NDArray[np.uint8
     return np.array(picture)
 
 
-def encode_png(picture: NDArray[np.uint8], *, smooth: bool = False) -> bytes:
+def encode_png(picture: NDArray[np.uint8], *, enlarged: int = 1) -> bytes:
     """Encode a picture: values below `GREYS` are greys, the others `GREYS` + index of a colour.
 
-    smooth: whether it was enlarged; it is packed accordingly.
+    enlarged: how many times it was; it is packed accordingly.
     """
     greys = np.repeat(np.linspace(0, 255, GREYS).round().astype(np.uint8)[:, None], 3, axis=1)
-    return palette_png(picture, np.concatenate([greys, PALETTE]), smooth=smooth)
+    return palette_png(picture, np.concatenate([greys, PALETTE]), enlarged=enlarged)
 
 
 def outlines(cells: Labels) -> NDArray[np.bool_]:

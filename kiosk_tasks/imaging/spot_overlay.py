@@ -52,7 +52,7 @@ def spots_png(
     found = np.ones(len(positions), np.bool_) if inside is None else inside
     for which, colour in ((~found, _RING_OUTSIDE), (found, _RING)):
         _stamp(picture, centres[which], _ring(radius), GREYS + colour)
-    return encode_png(picture, smooth=size[0] > plane.shape[0])
+    return encode_png(picture, enlarged=size[0] // plane.shape[0])
 
 
 def _ring(radius: float) -> NDArray[np.intp]:

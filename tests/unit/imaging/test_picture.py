@@ -99,14 +99,14 @@ def test_few_whole_numbers_are_stretched_as_all_pixels_are(dtype: type[np.generi
     np.testing.assert_array_equal(picture.grey_picture(plane, size), np.asarray(expected))
 
 
-@pytest.mark.parametrize("smooth", [False, True])
+@pytest.mark.parametrize("enlarged", [0, 1, 2, 8])
 @pytest.mark.parametrize("shape", [(1, 1), (40, 7)])
 def test_pictures_come_back_whichever_way_they_are_packed(
-    smooth: bool, shape: tuple[int, int]
+    enlarged: int, shape: tuple[int, int]
 ) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
     pixels = ndimage.uniform_filter(pixels, 2)
-    content = picture.encode_png(pixels, smooth=smooth)
+    content = picture.encode_png(pixels, enlarged=enlarged)
     greys = np.linspace(0, 255, picture.GREYS).round()[:, np.newaxis].repeat(3, axis=1)
     colours = np.concatenate([greys, picture.PALETTE]).astype(np.uint8)
     np.testing.assert_array_equal(imagecodecs.png_decode(content), colours[pixels])
