@@ -22,6 +22,7 @@ from kiosk_tasks.imaging.limits import ImageLimits
 from kiosk_tasks.imaging.regions import RegionImage, look_at, open_regions, read_whole
 from kiosk_tasks.storage.local import LocalStorage
 from tests.ome_zarr import noise
+from tests.unit.imaging.traps import BOMBS, TRAPS
 
 KEY = "cells.tif"
 LIMITS = ImageLimits()
@@ -334,3 +335,20 @@ def test_tells_when_the_image_was_replaced(bucket: Counting) -> None:
     write(bucket, noise(128, 64), tile=(64, 64))
     with pytest.raises(UnreadableImage, match="replaced"), open_regions(image, bucket):
         pass
+
+
+@pytest.mark.parametrize("name", [*TRAPS, *BOMBS])
+def test_traps_hold_for_regions_too(bucket: Counting, name: str) -> None:
+    content = {**TRAPS, **BOMBS}[name]()
+    (bucket.root / KEY).write_bytes(content)
+    said = "cells.tif "
+    try:
+        image = look(bucket)
+        if image is not None:
+            assert image.size[0] * image.size[1] < 10_000
+            read_whole(image, bucket)
+    except (ImageTooLarge, UnreadableImage) as exc:
+        said = str(exc)
+    assert said.startswith("cells.tif ")
+    assert len(said.splitlines()) == 1
+    assert bucket.asked["requests"] <= 10
