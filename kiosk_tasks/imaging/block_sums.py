@@ -13,7 +13,7 @@ from kiosk_tasks.imaging.blocks import Box
 from kiosk_tasks.imaging.labels import Labels
 from kiosk_tasks.imaging.measure import CellTable
 
-__all__ = ["Sums", "binned", "sums_of"]
+__all__ = ["Sums", "bin_sizes", "binned", "sums_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,18 +127,21 @@ def sums_of(labels: Labels, pixels: NDArray[Any], core: Box, shape: tuple[int, i
 
 def binned(
     pixels: NDArray[Any], core: Box, shape: tuple[int, int], size: tuple[int, int]
-) -> tuple[tuple[int, int], NDArray[np.float64], NDArray[np.int64]]:
+) -> tuple[tuple[int, int], NDArray[np.float32]]:
     """Add up the pixels of a block by the pixels of a small picture of the whole image.
 
     pixels: (Y, X) of the core. shape: the image's (Y, X), size: the picture's, none larger.
-    Returns the corner (y, x) in the picture, the sums from there on, and how many pixels each has.
+    Returns the corner (y, x) in the picture, and the sums from there on.
     """
     rows = np.arange(core.top, core.bottom) * size[0] // shape[0]
     columns = np.arange(core.left, core.right) * size[1] // shape[1]
     first_rows = np.flatnonzero(np.diff(rows, prepend=-1))
     first_columns = np.flatnonzero(np.diff(columns, prepend=-1))
     by_row = np.add.reduceat(pixels, first_rows, axis=0, dtype=np.float64)
-    sums: NDArray[np.float64] = np.add.reduceat(by_row, first_columns, axis=1)
-    high = np.diff(first_rows, append=len(rows))
-    wide = np.diff(first_columns, append=len(columns))
-    return (int(rows[0]), int(columns[0])), sums, np.outer(high, wide).astype(np.int64)
+    sums = np.add.reduceat(by_row, first_columns, axis=1)
+    return (int(rows[0]), int(columns[0])), sums.astype(np.float32)
+
+
+def bin_sizes(length: int, size: int) -> NDArray[np.int64]:
+    """Return how many pixels along an axis of an image fall into each of the picture's."""
+    return np.bincount(np.arange(length) * size // length, minlength=size)

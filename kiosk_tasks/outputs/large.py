@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kiosk_tasks.imaging.block_sums import Sums
+from kiosk_tasks.imaging.block_sums import Sums, bin_sizes
 from kiosk_tasks.imaging.blocks import Grid
-from kiosk_tasks.imaging.labels import LabelImage, Labels
+from kiosk_tasks.imaging.labels import LabelImage, Labels, relabel
 from kiosk_tasks.imaging.measure import COLUMNS, to_csv
 from kiosk_tasks.imaging.overlay import overlay_png
 from kiosk_tasks.outputs.files import OutputFile
-from kiosk_tasks.outputs.large_labels import write_tiff
+from kiosk_tasks.outputs.large_labels import TILE, write_tiff
 from kiosk_tasks.outputs.large_shapes import Shapes
 from kiosk_tasks.outputs.large_zarr import zarr_files
 
@@ -50,7 +50,7 @@ class Blocks(Protocol):
         """Return the numbers of a block's cells that lie in others too, and their boxes."""
         ...
 
-    def light(self, index: int) -> tuple[tuple[int, int], NDArray[Any], NDArray[Any]]:
+    def light(self, index: int) -> tuple[tuple[int, int], NDArray[np.float32]]:
         """Return a block's part of the overlay, see `binned`."""
         ...
 
@@ -91,14 +91,14 @@ class _Pass:
         self._blocks, self._only = blocks, labels_only
         size = blocks.picture
         self._small = np.zeros(size, np.int32)
-        self._light, self._pixels = np.zeros(size), np.zeros(size, np.int64)
+        self._light = np.zeros(size, np.float32)
         if not labels_only:
             self.table = (folder / "cells.csv").open("wb")
             self.table.write((",".join(COLUMNS) + "\n").encode())
             self.shapes = Shapes(folder, blocks.grid.shape, blocks.total)
 
     def bands(self) -> Iterator[Labels]:
-        """Yield the labels of each row of blocks, (n, X), as all files but theirs are written."""
+        """Yield rows of the labels, (n, X), while all files but theirs are written."""
         grid = self._blocks.grid
         for row in range(grid.down):
             top, bottom = grid.rows[row : row + 2]
@@ -110,16 +110,15 @@ class _Pass:
                     self._look_at(index, labels)
             if not self._only:
                 self._shrink(band, top)
-            yield band
+            for start in range(0, len(band), TILE):
+                yield band[start : start + TILE]
 
     def overlay(self) -> bytes:
         """Draw the picture, from the means of the pixels and the nearest labels."""
-        plane = self._light / np.maximum(self._pixels, 1)
-        numbers = np.unique(self._small)
-        if len(numbers) and numbers[0] != 0:
-            numbers = np.concatenate([[0], numbers])
-        small = np.searchsorted(numbers, self._small).astype(np.int32)
-        return overlay_png(plane.astype(np.float32), LabelImage(small))
+        shape, size = self._blocks.grid.shape, self._light.shape
+        high, wide = (bin_sizes(*one) for one in zip(shape, size, strict=True))
+        self._light /= np.outer(high, wide).astype(np.float32)
+        return overlay_png(self._light, LabelImage(relabel(self._small)))
 
     def _look_at(self, index: int, labels: Labels) -> None:
         blocks, core = self._blocks, self._blocks.grid.core(index)
@@ -127,10 +126,8 @@ class _Pass:
         table = sums.table(numbers, blocks.mpp)
         self.table.write(to_csv(table).split(b"\n", 1)[1])
         self.shapes.add(labels, core, table, *blocks.cut_cells(index))
-        (y, x), light, pixels = blocks.light(index)
-        part = np.s_[y : y + light.shape[0], x : x + light.shape[1]]
-        self._light[part] += light
-        self._pixels[part] += pixels
+        (y, x), light = blocks.light(index)
+        self._light[y : y + light.shape[0], x : x + light.shape[1]] += light
 
     def _shrink(self, band: Labels, top: int) -> None:
         """Take the picture's pixels from a band, each the nearest, as `resize_labels` does."""

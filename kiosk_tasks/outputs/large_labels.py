@@ -99,12 +99,12 @@ def in_rows_of_tiles(bands: Iterable[Labels]) -> Iterator[Labels]:
     held: list[Labels] = []
     count = 0
     for band in bands:
-        held.append(band)
+        held.append(band.copy())
         count += len(band)
         while count >= TILE:
             rows = np.concatenate(held) if held[1:] else held[0]
             yield rows[:TILE]
-            held, count = [rows[TILE:]], count - TILE
+            held, count = [rows[TILE:].copy()], count - TILE  # the rest of a band may go
     if count:
         yield np.concatenate(held)
 

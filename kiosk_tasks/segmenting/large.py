@@ -134,11 +134,10 @@ class Plan:
 class BlockFacts:
     """All of one block but its labels, for one label image.
 
-    corner, light, pixels: its part of the overlay, see `binned`.
+    corner, light: its part of the overlay, see `binned`.
     """
 
     rim: Rim
     sums: Sums
     corner: tuple[int, int]
-    light: NDArray[np.float64]
-    pixels: NDArray[np.int64]
+    light: NDArray[np.float32]

@@ -30,6 +30,7 @@ from kiosk_tasks.segmenting.multiplex import label_compartment
 
 __all__ = ["check_blockwise", "label_unit"]
 
+_BATCH = 4  # tiles in a request at most; several are in memory, with their replies
 _BAND = 512  # rows; `SeenRows` begins at a multiple of it
 
 
@@ -79,7 +80,7 @@ class _Work:
             layout,
             area,
             tallest=max(box.bottom - box.top for box in boxes),
-            batch=ctx.limits.max_batch,
+            batch=min(ctx.limits.max_batch, _BATCH),
             ask=self._ask,
         )
 
@@ -117,8 +118,8 @@ class _Work:
             kept, rim = cut_core(labels, core.within(window))
             mine = pixels[shown.channel]
             sums = sums_of(kept, mine, core, plan.grid.shape)
-            corner, light, count = binned(mine, core, plan.grid.shape, plan.picture)
-            yield block, number, kept, BlockFacts(rim, sums, corner, light, count)
+            corner, light = binned(mine, core, plan.grid.shape, plan.picture)
+            yield block, number, kept, BlockFacts(rim, sums, corner, light)
 
     def _to_image(self, labels: Labels, seen: Box, window: Box) -> Labels:
         """Bring a block's labels to the image's pixels, as `resize_labels` would the whole's."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from math import isqrt
+from math import ceil, isqrt
 from typing import Any
 
 import numpy as np
@@ -46,7 +46,9 @@ __all__ = [
 MARGIN = 64  # px at the model's pixel size: more than half of a nucleus of 100 px
 SAMPLES = 4  # windows that the scale is taken from
 _SAMPLE = 1024  # px, side of such a window
+_HIGH, _ACROSS = 3 / 16, 1 / 2  # of a block; of the side of what is worked on whole
 _WIDE = 16  # bytes of heads for a pixel; where there are more, units are half as wide
+_SLACK = 0.1  # by so much a unit may be longer before there is one more
 _LONGEST_STEM = 110  # bytes; what is put behind it must not be cut off
 
 
@@ -114,26 +116,28 @@ def tile_side(size: tuple[int, int], most: int, signature: Signature) -> int:
 def grid_of(size: tuple[int, int], layout: TileLayout, whole_pixels: int) -> Grid:
     """Choose the blocks of an image.
 
-    They are about a quarter as high as what is worked on whole, and half as wide. Cuts go through
-    the middle of tiles: there two units share the fewest.
+    Their height is about 3/16 of the side of what is worked on whole, their width half of it. Cuts
+    go through the middle of tiles: there two units share the fewest.
     size: (Y, X) of the image, px. layout: of the tiles of the model's plane.
     """
     side = isqrt(whole_pixels)
     lines = []
-    for axis, (origins, share) in enumerate(((layout.rows, 4), (layout.columns, 2))):
+    for axis, (origins, share) in enumerate(((layout.rows, _HIGH), (layout.columns, _ACROSS))):
         ratio = size[axis] / layout.shape[axis]
         places = [round((origin + layout.tile // 2) * ratio) for origin in origins]
-        lines.append(cuts(size[axis], places, about=max(round(side // share * ratio), 1)))
+        lines.append(cuts(size[axis], places, about=max(round(side * share * ratio), 1)))
     return Grid(*lines)
 
 
 def units_of(grid: Grid, plane: tuple[int, int], whole_pixels: int, heads: int) -> tuple[Unit, ...]:
-    """Group blocks into units, row by row: as high as what is worked on whole, and twice as wide.
+    """Group blocks into units, row by row.
 
+    They are as high as what is worked on whole, and half as wide again; where a model gives more
+    than `_WIDE` bytes for a pixel, only as wide.
     plane: (Y, X) that the model sees. heads: channels of its outputs.
     """
     side = isqrt(whole_pixels)
-    wide = 2 * side if heads * 4 <= _WIDE else side
+    wide = side * 3 / 2 if heads * 4 <= _WIDE else side
     rows = _groups(grid.down, plane[0] / side)
     columns = _groups(grid.across, plane[1] / wide)
     return tuple(Unit(top, bottom, left, right) for top, bottom in rows for left, right in columns)
@@ -195,8 +199,8 @@ def make_plan(
 
 
 def _groups(count: int, wanted: float) -> list[tuple[int, int]]:
-    """Cut `count` blocks into about that many groups of nearly equal length."""
-    groups = min(max(round(wanted), 1), count)
+    """Cut `count` blocks into that many groups of nearly equal length, or one more."""
+    groups = min(max(ceil(wanted - _SLACK), 1), count)
     ends = [count * number // groups for number in range(groups + 1)]
     return list(pairwise(ends))
 

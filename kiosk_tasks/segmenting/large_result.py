@@ -183,10 +183,10 @@ class BlockCells:
         mine = mine[mine > 0]
         return mine, known.groups.boxes[np.searchsorted(known.of, mine)]
 
-    def light(self, index: int) -> tuple[tuple[int, int], NDArray[Any], NDArray[Any]]:
+    def light(self, index: int) -> tuple[tuple[int, int], NDArray[np.float32]]:
         """Return a block's part of the overlay, see `binned`."""
         one = self._facts(index)
-        return one.corner, one.light, one.pixels
+        return one.corner, one.light
 
     @property
     def _known(self) -> Numbers:
