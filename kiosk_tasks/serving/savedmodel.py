@@ -66,7 +66,7 @@ class SavedModel:
         """Return all outputs of that signature. Raises what TensorFlow raises."""
         tensors = {name: self._tensorflow.constant(array) for name, array in inputs.items()}
         outputs = self._loaded.signatures[signature](**tensors)
-        return {name: np.asarray(tensor.numpy()) for name, tensor in outputs.items()}
+        return {name: np.asarray(tensor) for name, tensor in outputs.items()}
 
     def can_batch(self, signature: str) -> bool:
         """Tell whether the first axis of every input and output is a batch of any length."""

@@ -24,7 +24,8 @@ import grpc
 
 from kiosk_tasks.serving.batching import Batcher, Limits
 from kiosk_tasks.serving.channel import UNLIMITED_MESSAGES
-from kiosk_tasks.serving.protos import model_service_pb2_grpc, prediction_service_pb2_grpc
+from kiosk_tasks.serving.methods import add_prediction_service
+from kiosk_tasks.serving.protos import model_service_pb2_grpc
 from kiosk_tasks.serving.repository import Repository
 from kiosk_tasks.serving.savedmodel import SavedModel, load_tensorflow
 from kiosk_tasks.serving.services import ModelService, PredictionService, ServedModel
@@ -106,7 +107,7 @@ def _answer(
     prediction = PredictionService(
         repository, Batcher(options.limits, on_run=_log_run), typed_values=options.typed_values
     )
-    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(prediction, server)
+    add_prediction_service(prediction, server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(repository), server)
     try:
         port = server.add_insecure_port(f"{options.host}:{options.port}")

@@ -20,7 +20,8 @@ from kiosk_tasks.serving.protos import (
 )
 from kiosk_tasks.serving.repository import NotServed, Repository
 from kiosk_tasks.serving.signatures import SERVING_DEFAULT
-from kiosk_tasks.serving.tensors import dtype_of, from_proto, to_proto
+from kiosk_tasks.serving.tensors import dtype_of
+from kiosk_tasks.serving.wire import Request, Tensor, write_reply
 
 __all__ = ["ModelService", "PredictionService", "ServedModel"]
 
@@ -92,8 +93,8 @@ class PredictionService:
         self._typed_values = typed_values
 
     @_answered
-    def Predict(self, request: Any, context: Any) -> Any:  # noqa: N802
-        """Run one signature of a model on the inputs."""
+    def Predict(self, request: Request, context: Any) -> bytes:  # noqa: N802
+        """Run one signature of a model on the inputs; return the PredictResponse."""
         version, model = _find(self._repository, request.model_spec)
         signature = request.model_spec.signature_name or SERVING_DEFAULT
         definition = model.signatures.get(signature)
@@ -113,9 +114,8 @@ class PredictionService:
         )
         reply = predict_pb2.PredictResponse()
         _fill_spec(reply.model_spec, request, version, signature)
-        for name in wanted:
-            to_proto(outputs[name], typed=self._typed_values, into=reply.outputs[name])
-        return reply
+        answer = {name: outputs[name] for name in wanted}
+        return write_reply(reply, answer, typed=self._typed_values)
 
     @_answered
     def GetModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
@@ -208,7 +208,7 @@ def _filtered(output_filter: Iterable[str], outputs: Mapping[str, Any]) -> list[
     return wanted
 
 
-def _inputs(given: Mapping[str, Any], wanted: Mapping[str, Any]) -> Arrays:
+def _inputs(given: Mapping[str, Tensor], wanted: Mapping[str, Any]) -> Arrays:
     """Read the inputs, after checking names and dtypes; the model itself checks shapes."""
     if set(given) != set(wanted):
         extra, missing = sorted(set(given) - set(wanted)), sorted(set(wanted) - set(given))
@@ -219,12 +219,13 @@ def _inputs(given: Mapping[str, Any], wanted: Mapping[str, Any]) -> Arrays:
             f"Missing but required: {{{', '.join(missing)}}}.",
         )
     for name, tensor in wanted.items():
-        if given[name].dtype != tensor.dtype:
+        sent = given[name].proto.dtype
+        if sent != tensor.dtype:
             _refuse(
                 _Status.INVALID_ARGUMENT,
-                f"input {name} must be {dtype_of(tensor.dtype)}, not {dtype_of(given[name].dtype)}",
+                f"input {name} must be {dtype_of(tensor.dtype)}, not {dtype_of(sent)}",
             )
-    return {name: from_proto(given[name]) for name in sorted(wanted)}
+    return {name: given[name].array() for name in sorted(wanted)}
 
 
 def _reason(error: Exception) -> str:

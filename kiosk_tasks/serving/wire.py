@@ -7,10 +7,11 @@ tensorflow_serving/apis/predict.proto, tensorflow/core/framework/tensor.proto.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from kiosk_tasks.ports import Signature
@@ -18,7 +19,7 @@ from kiosk_tasks.serving.protos import predict_pb2, tensor_pb2
 from kiosk_tasks.serving.signatures import SERVING_DEFAULT
 from kiosk_tasks.serving.tensors import from_proto, to_proto
 
-__all__ = ["Tensor", "read_reply", "write_request"]
+__all__ = ["Request", "Tensor", "read_reply", "read_request", "write_reply", "write_request"]
 
 _INPUTS = 2  #: PredictRequest.inputs
 _OUTPUTS = 1  #: PredictResponse.outputs
@@ -39,6 +40,15 @@ class Tensor:
         return from_proto(self.proto, self.content)
 
 
+@dataclass(frozen=True)
+class Request:
+    """A PredictRequest; `inputs` by name."""
+
+    model_spec: Any
+    output_filter: Sequence[str]
+    inputs: Mapping[str, Tensor]
+
+
 def write_request(signature: Signature, arrays: Mapping[str, NDArray[Any]]) -> bytes:
     """Return the PredictRequest for one batch of arrays that fit the signature.
 
@@ -52,7 +62,18 @@ def write_request(signature: Signature, arrays: Mapping[str, NDArray[Any]]) -> b
     request.output_filter.extend(sorted(signature.outputs))
     parts: list[Any] = [request.SerializeToString()]
     for name, array in arrays.items():
-        parts += _input(name, array)
+        parts += _entry(_INPUTS, name, array)
+    return b"".join(parts)
+
+
+def write_reply(reply: Any, outputs: Mapping[str, NDArray[Any]], *, typed: bool = False) -> bytes:
+    """Return a PredictResponse without outputs as bytes, with these outputs.
+
+    typed: write `float_val` rather than `tensor_content`, as TensorFlow Serving does.
+    """
+    parts: list[Any] = [reply.SerializeToString()]
+    for name, array in outputs.items():
+        parts += _entry(_OUTPUTS, name, array, typed=typed)
     return b"".join(parts)
 
 
@@ -61,32 +82,48 @@ def read_reply(data: bytes) -> dict[str, Tensor]:
 
     Raises ValueError, or protobuf's DecodeError, for bytes that are none.
     """
-    view, outputs = memoryview(data), {}
-    for number, kind, _, start, stop in _fields(view, 0, len(view)):
-        if (number, kind) == (_OUTPUTS, _LENGTH):
-            name, tensor = "", Tensor(tensor_pb2.TensorProto(), None)
-            for part, _, _, begin, end in _fields(view, start, stop):
-                if part == _KEY:
-                    name = str(view[begin:end], "utf-8")
-                elif part == _VALUE:
-                    tensor = _tensor(view, begin, end)
-            outputs[name] = tensor
-    return outputs
+    return _split(data, _OUTPUTS)[0]
 
 
-def _input(name: str, array: NDArray[Any]) -> list[Any]:
-    """Return an entry of `inputs` in pieces, one of which is the array itself where it can be."""
-    if array.dtype.kind in "SUO" or not array.flags.c_contiguous or not array.dtype.isnative:
-        tensor: list[Any] = [to_proto(array).SerializeToString()]
+def read_request(data: bytes) -> Request:
+    """Return a PredictRequest; its pixels stay where they are. Raises as `read_reply` does."""
+    inputs, rest = _split(data, _INPUTS)
+    request = predict_pb2.PredictRequest.FromString(rest)
+    return Request(request.model_spec, request.output_filter, inputs)
+
+
+def _split(data: bytes, wanted: int) -> tuple[dict[str, Tensor], bytes]:
+    """Return the tensors of a message's map of that number, and the bytes of its other fields."""
+    view, tensors, rest = memoryview(data), {}, b""
+    for number, kind, first, start, stop in _fields(view, 0, len(view)):
+        if (number, kind) != (wanted, _LENGTH):
+            rest += view[first:stop]
+            continue
+        name, tensor = "", Tensor(tensor_pb2.TensorProto(), None)
+        for part, _, _, begin, end in _fields(view, start, stop):
+            if part == _KEY:
+                name = str(view[begin:end], "utf-8")
+            elif part == _VALUE:
+                tensor = _tensor(view, begin, end)
+        tensors[name] = tensor
+    return tensors, rest
+
+
+def _entry(number: int, name: str, array: NDArray[Any], *, typed: bool = False) -> list[Any]:
+    """Return an entry of a map in pieces, one of which is the array itself where it can be."""
+    plain = array.dtype.isnative and array.dtype.kind not in "SUO" and array.flags.c_contiguous
+    if not plain or (typed and array.dtype != np.float32):
+        tensor: list[Any] = [to_proto(array, typed=typed).SerializeToString()]
     else:
+        field = _FLOATS if typed else _CONTENT
         pixels = array.reshape(-1).view("u1").data
         head = to_proto(array, content=False).SerializeToString()
-        tensor = [head, _start(_CONTENT, pixels.nbytes), pixels] if pixels.nbytes else [head]
+        tensor = [head, _start(field, pixels.nbytes), pixels] if pixels.nbytes else [head]
     key = name.encode()
     key = _start(_KEY, len(key)) + key
     value = _start(_VALUE, sum(map(len, tensor)))
     size = len(key) + len(value) + sum(map(len, tensor))
-    return [_start(_INPUTS, size), key, value, *tensor]
+    return [_start(number, size), key, value, *tensor]
 
 
 def _tensor(view: memoryview, start: int, stop: int) -> Tensor:

@@ -25,10 +25,10 @@ from typing import Any
 import grpc
 
 from kiosk_tasks.serving.batching import Arrays, Batcher, Limits
+from kiosk_tasks.serving.methods import add_prediction_service
 from kiosk_tasks.serving.protos import (
     meta_graph_pb2,
     model_service_pb2_grpc,
-    prediction_service_pb2_grpc,
     types_pb2,
 )
 from kiosk_tasks.serving.repository import NotServed
@@ -164,7 +164,7 @@ def _serve(folder: Path, port: int) -> None:
     repository: Any = _Repository(_Doubling(folder))
     server = grpc.server(ThreadPoolExecutor(32), options=(("grpc.so_reuseport", 0),))
     prediction = PredictionService(repository, Batcher(Limits(max_wait_s=0.0, max_runs=16)))
-    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(prediction, server)
+    add_prediction_service(prediction, server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(repository), server)
     server.add_insecure_port(f"127.0.0.1:{port}")
     server.start()

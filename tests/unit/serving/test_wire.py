@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from kiosk_tasks.ports import Signature, TensorSpec
 from kiosk_tasks.serving.protos import predict_pb2
 from kiosk_tasks.serving.tensors import from_proto, to_proto
-from kiosk_tasks.serving.wire import read_reply, write_request
+from kiosk_tasks.serving.wire import read_reply, read_request, write_reply, write_request
 
 SPEC = TensorSpec("x", np.dtype("f4"), None)
 SIGNATURE = Signature("Møde", 7, {"x": SPEC}, {"b": SPEC, "a": SPEC})
@@ -75,6 +75,27 @@ def test_replies_are_those_of_protobuf(
             plain.tobytes(),
         )
         assert not array.flags.writeable
+
+
+@settings(max_examples=25)
+@given(some_arrays, some_arrays, st.booleans())
+def test_a_server_reads_and_writes_what_a_client_writes_and_reads(
+    one: NDArray[Any], other: NDArray[Any], typed: bool
+) -> None:
+    request = read_request(write_request(SIGNATURE, {"one": one, "other": other}))
+    assert (request.model_spec.name, list(request.output_filter)) == ("Møde", ["a", "b"])
+    sent = {name: tensor.array() for name, tensor in request.inputs.items()}
+    reply = predict_pb2.PredictResponse()
+    reply.model_spec.name = "any"
+    data = write_reply(reply, sent, typed=typed)
+    plain = predict_pb2.PredictResponse.FromString(data)
+    assert plain.model_spec.name == "any"
+    found = {name: tensor.array() for name, tensor in read_reply(data).items()}
+    for name, array in (("one", one), ("other", other)):
+        assert bool(plain.outputs[name].tensor_content) <= (not typed)
+        for back in (sent[name], found[name], from_proto(plain.outputs[name])):
+            assert (back.dtype, back.shape) == (array.dtype, array.shape)
+            np.testing.assert_array_equal(back, array)
 
 
 @pytest.mark.parametrize("typed", [False, True])
