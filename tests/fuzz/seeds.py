@@ -6,10 +6,16 @@ import struct
 import zlib
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import imagecodecs
 import numpy as np
+from numcodecs import Blosc, Zlib
+from zarr.codecs import GzipCodec
 
+from tests.ome_zarr import write_ome_zarr, zip_folder
 from tests.unit.imaging.files import jpeg, png, tiff
 from tests.unit.imaging.traps import million_directories, ome, png_of, tiff_of
 from tests.unit.imaging.zips import many_entries, one_entry, overlapping, tarred, trk_files, zipped
@@ -82,12 +88,32 @@ def _jpegs() -> list[bytes]:
     return [jpeg(COLOUR), jpeg(COLOUR[..., 0].copy()), bytes(progressive)]
 
 
+def _zarrs() -> list[bytes]:
+    """Return zipped OME-Zarr images whose members are stored."""
+    kinds: tuple[dict[str, Any], ...] = (
+        {"version": "0.4"},
+        {"version": "0.4", "compressors": Blosc("lz4"), "order": "F"},
+        {"version": "0.4", "compressors": Zlib(), "chunks": (1, 8, 8)},
+        {"version": "0.5"},
+        {"version": "0.5", "chunks": (1, 8, 8), "shards": (2, 16, 16)},
+        {"version": "0.5", "compressors": GzipCodec()},
+    )
+    made = []
+    with TemporaryDirectory() as place:
+        for number, options in enumerate(kinds):
+            folder = write_ome_zarr(Path(place, f"{number}.zarr"), STACK[:2], "cyx", **options)
+            made.append(zip_folder(folder, Path(place, "x.zip")).read_bytes())
+    return made
+
+
 _MAKERS: dict[str, Callable[[], list[bytes]]] = {
     "tiff": _tiffs,
     "png": _pngs,
     "jpeg": _jpegs,
     "zip": _zips,
     "trk": _trks,
+    "regions": _tiffs,
+    "zarr": _zarrs,
 }
 
 READERS = tuple(_MAKERS)
