@@ -31,6 +31,7 @@ def parts(kept: report.Kept) -> dict[str, str]:
         "stages": stages,
         "bytes": moved,
         **dict(report.others(kept)),
+        **dict(report.said(kept)),
         **prediction.parts(kept),
     }
 
@@ -41,7 +42,7 @@ def filled(page: str, kept: report.Kept) -> str:
     What was not measured is said so.
     """
     known = parts(kept)
-    names = {*known, "links", "sizes", *prediction.NAMES}
+    names = {*known, "links", "sizes", "ledger", *prediction.NAMES}
 
     def text(mark: re.Match[str]) -> str:
         name = mark[2]

@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.runs import ROLES
 
-__all__ = ["compared", "conditions", "goals", "jobs", "missed", "number", "others", "table"]
+__all__ = ["compared", "conditions", "goals", "jobs", "missed", "number", "others", "said", "table"]
 
 Kept = Mapping[str, Any]
 """What `python -m benchmarks --json` writes."""
@@ -60,7 +60,7 @@ def goals(kept: Kept) -> str:
             if "goal" not in figure:
                 continue
             sign, unit = "≥" if figure["at_least"] else "≤", _unit(figure)
-            ratio = figure["median"] / figure["goal"]
+            ratio = figure["median"] / figure["goal"] if figure["goal"] else figure["median"]
             result = "reached" if figure["reached"] else f"**missed**, {number(ratio)} of it"
             goal, median = number(figure["goal"]) + unit, number(figure["median"]) + unit
             if len(figure["values"]) < _RUNS:
@@ -102,6 +102,13 @@ def others(kept: Kept) -> Iterator[tuple[str, str]]:
     for name, row in kept["rows"].items():
         if row["tables"]:
             yield name, "\n\n".join(table(t["columns"], t["rows"]) for t in row["tables"])
+
+
+def said(kept: Kept) -> Iterator[tuple[str, str]]:
+    """Yield the name of each row that is a module by itself, and what it printed."""
+    for name, row in kept["rows"].items():
+        if "said" in row["facts"]:
+            yield name, "\n".join(["```text", *row["facts"]["said"], "```"])
 
 
 def missed(kept: Kept) -> list[str]:

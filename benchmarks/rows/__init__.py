@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from benchmarks.figures import Result
-from benchmarks.rows import jobs, links, parts, real_model, scaling, start
+from benchmarks.rows import jobs, links, modules, parts, real_model, scaling, start
 from benchmarks.runs import Effort
 from benchmarks.stack import Site
 
@@ -40,6 +40,7 @@ ROWS: Mapping[str, Row] = {
     "zip-6": Row("zip of 6 × 512²", jobs.zipped, "14.1 to 15.6 s"),
     "grpc": Row("gRPC round trip (1, 2048, 2048, 1) float32", parts.round_trip, "2.11 s"),
     "watershed": Row("deep watershed 2048², nuclear parameters", parts.watershed, "12.9 CPU s"),
+    "ledger": Row("what a job costs the ledger", modules.module("ledger")),
     "real-512": Row("512² with the shipped model", real_model.row(512)),
     "real-2048": Row("2048² with the shipped model", real_model.row(2048)),
     "crops": Row("2,000 crops of 64² in one zip", jobs.many_crops),
