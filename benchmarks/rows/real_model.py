@@ -39,15 +39,16 @@ def row(side: int) -> Callable[[Site, Effort], Result]:
 
 
 def _ratios(runs: list[Run], side: int) -> list[Figure]:
-    """Return shares of the time for which the model server was at work."""
+    """Return shares of what the model server took: of its CPU, and of its time at work."""
 
     def figure(name: str, values: list[float], goal: float | None) -> Figure:
         return Figure(name, "", tuple(values), goal)
 
     goal = BEYOND_GOAL[side]
     beyond = [(run.wall_s - run.wait_s - run.model_s) / run.model_s for run in runs]
+    cpu = [run.worker_cpu_s / run.cpu_s["model server"] for run in runs]
     return [
-        figure("worker CPU / model", [run.worker_cpu_s / run.model_s for run in runs], goal),
+        figure("worker CPU / model server CPU", cpu, goal),
         figure("time in the worker beyond the model / model", beyond, goal),
         figure("job wall / model", [run.wall_s / run.model_s for run in runs], WALL_GOAL.get(side)),
     ]
