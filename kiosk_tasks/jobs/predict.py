@@ -27,13 +27,9 @@ from kiosk_tasks.segmenting.detection import check_detection, detect_label, dete
 from kiosk_tasks.segmenting.heads import missing_heads
 from kiosk_tasks.segmenting.labelling import RAW, label_cells
 from kiosk_tasks.segmenting.large import Large
+from kiosk_tasks.segmenting.large_files import save_large
 from kiosk_tasks.segmenting.large_input import Surveyed, fetch_or_refer
-from kiosk_tasks.segmenting.large_predict import (
-    put_together,
-    save_large,
-    split_up,
-    survey_channels,
-)
+from kiosk_tasks.segmenting.large_predict import put_together, split_up, survey_channels
 from kiosk_tasks.segmenting.large_result import LargeCells
 from kiosk_tasks.segmenting.look import Look, look_with
 from kiosk_tasks.segmenting.models import LABELS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,12 +13,8 @@ from kiosk_tasks.imaging.image import Image
 from kiosk_tasks.imaging.regions import RegionReader, open_regions
 from kiosk_tasks.imaging.scale import scaled_shape
 from kiosk_tasks.imaging.values import Scale
-from kiosk_tasks.imaging.zarr_names import is_zarr_input
 from kiosk_tasks.job import Context
-from kiosk_tasks.outputs import OutputFile, stem_of
-from kiosk_tasks.outputs.large import large_files
 from kiosk_tasks.ports import Fact
-from kiosk_tasks.scratch import scratch_folder
 from kiosk_tasks.segmenting.cells import MIN_AREA, cell_model
 from kiosk_tasks.segmenting.detection import detect_label, detect_scale
 from kiosk_tasks.segmenting.heads import is_ours
@@ -34,14 +30,13 @@ from kiosk_tasks.segmenting.large_plan import (
     samples,
     tile_side,
 )
-from kiosk_tasks.segmenting.large_result import BlockCells, LargeCells, gathered
+from kiosk_tasks.segmenting.large_result import LargeCells, gathered
 from kiosk_tasks.segmenting.look import Look, look_with
 from kiosk_tasks.segmenting.models import LABELS, OVERLAP, asked
 from kiosk_tasks.segmenting.sizing import common_scale, known_scale
 from kiosk_tasks.segmenting.views import View, Wanted
-from kiosk_tasks.stages import store
 
-__all__ = ["put_together", "save_large", "split_up", "survey_channels"]
+__all__ = ["put_together", "split_up", "survey_channels"]
 
 
 def survey_channels(
@@ -96,25 +91,6 @@ def put_together(value: Gathered, ctx: Context[Any]) -> LargeCells:
     cells = gathered(value, ctx)
     ctx.report.note(cells=sum(one.total for one in cells.numbers))
     return cells
-
-
-def save_large(cells: LargeCells, ctx: Context[Any]) -> dict[str, str]:
-    """Write the files of a large image, block by block, and leave them as one archive."""
-    stem = stem_of(ctx.job.source.name)
-    plan = cells.plan
-    as_zarr = is_zarr_input(plan.image.key, plan.image.name)
-    blocks = BlockCells.all_of(plan, cells.keys, ctx.storage, cells.numbers)
-
-    def files() -> Iterator[OutputFile]:
-        with scratch_folder(ctx.limits.scratch) as folder:
-            for one in blocks:
-                name = "_".join(filter(None, (stem, one.shown.part)))
-                yield from large_files(
-                    one, name, folder, labels_only=plan.labels_only, as_zarr=as_zarr
-                )
-                ctx.report.check()
-
-    return store(files(), ctx)
 
 
 def _views(index: int, seen: Surveyed, reader: RegionReader) -> list[View]:

@@ -24,9 +24,11 @@ __all__ = [
     "MODEL",
     "OURS",
     "label_compartment",
+    "most_shared",
     "nuclei_in_cells",
     "pick_channels",
     "prepare",
+    "shared_pixels",
     "tile_tissue",
     "two_channel_model",
 ]
@@ -140,11 +142,28 @@ def nuclei_in_cells(nuclei: Labels, cells: Labels) -> NDArray[np.int64]:
     Returns (n, 3) int64: nucleus, cell (0: it lies in none), pixels of the nucleus in it. Of cells
     with equal shares the one of the lower number is taken.
     """
-    inside = nuclei > 0
     base = int(cells.max(initial=0)) + 1
+    return most_shared(*shared_pixels(nuclei, cells, base), base)
+
+
+def shared_pixels(
+    nuclei: Labels, cells: Labels, base: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return which nuclei and cells share pixels, as `nucleus * base + cell`, and how many.
+
+    base: above every cell's number; cell 0 is where there is none.
+    """
+    inside = nuclei > 0
     pairs, pixels = np.unique(
         nuclei[inside].astype(np.int64) * base + cells[inside], return_counts=True
     )
+    return pairs, pixels.astype(np.int64)
+
+
+def most_shared(
+    pairs: NDArray[np.int64], pixels: NDArray[np.int64], base: int
+) -> NDArray[np.int64]:
+    """Return what `nuclei_in_cells` does, of what `shared_pixels` has counted."""
     nucleus, cell = np.divmod(pairs, base)
     order = np.lexsort((cell, -pixels, cell == 0, nucleus))
     first = np.unique(nucleus[order], return_index=True)[1]
