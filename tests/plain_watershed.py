@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -55,7 +56,9 @@ def _tidy(
             labels[labels == cell.label] = 0
     ski = morphology
     if params.min_area > 1:
-        labels = ski.remove_small_objects(labels, max_size=params.min_area - 1)
+        with warnings.catch_warnings():  # it asks whether one label was meant as a mask
+            warnings.filterwarnings("ignore", "Only one label", UserWarning)
+            labels = ski.remove_small_objects(labels, max_size=params.min_area - 1)
     if params.hole_area:
         padded = np.pad(labels, 1)
         ski = measure
