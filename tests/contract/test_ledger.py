@@ -107,7 +107,7 @@ def test_claim_starts_the_job(ledger: Ledger, claimed: Claim) -> None:
     assert fields["status"] == "started"
     assert fields["attempts"] == "1"
     assert fields["started_at"] >= fields["created_at"]
-    assert fields["identity_started"]
+    assert fields["updated_by"] == fields["identity_started"] != ""
 
 
 def test_first_start_is_kept(ledger: Ledger, claimed: Claim) -> None:

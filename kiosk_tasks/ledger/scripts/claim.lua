@@ -24,7 +24,8 @@ if holder ~= token then
   forget_place(id)
   run_on(queue_of(lane), id)
   if attempts >= tonumber(ARGV[9]) then answer = 'exhausted' else attempts = attempts + 1 end
-  put(record, {'attempts', attempts, 'stage_index', first, 'updated_at', ARGV[5]})
+  -- by whom it is run, too: a short run writes nothing more until its end
+  put(record, {'attempts', attempts, 'stage_index', first, 'updated_at', ARGV[5], 'updated_by', ARGV[6]})
   redis.call('HSET', record, 'token', token, 'claimed_at', tostring(moment))
   redis.call('HSET', record, 'predicted_before', get('prediction_time') or '')
   if status == 'new' then
