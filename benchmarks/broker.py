@@ -4,7 +4,8 @@
 those of a 512² image do, through Valkey and a real worker of one process. It prints, per job:
 Valkey's commands by process, round trips (reads from its sockets) and bytes; CPU milliseconds of
 submission, of the worker's main process, of its child and of Valkey; and the delay from submission
-to claim, median and 95th percentile of single jobs for an idle worker.
+to claim, median and 95th percentile of single jobs for an idle worker; and how many jobs a second
+Valkey could serve, whatever else there is.
 Goal: an idle worker claims within 10 ms (median). Exit status 1 if it is missed.
 
 `--profile FOLDER` writes cProfile's figures of the worker's processes, `--json FILE` the numbers.
@@ -16,99 +17,26 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import psutil
-import redis
 
-from kiosk_tasks.stack import Part, Stack
-from kiosk_tasks.stack.parts import Plan, broker_part
+from benchmarks.broker_site import Site, broker_site
 
 ROUNDS = 5
 JOBS = 200
 SINGLE = 60
 WATCHED = 20
 GOAL_PICK_UP_MS = 10.0
-READY_S = 60.0
-PLUGIN = """
-from kiosk_tasks.job import ImageParams, JobType
-
-def download(_, ctx):
-    key = ctx.job.source.input_file_name
-    ctx.report.note(input={"name": "a.tif", "key": key, "bytes": 262144, "sha256": "0" * 64})
-    ctx.report.note(image={"axes": "YX", "shape": [512, 512], "dtype": "uint8", "mpp": None})
-    return 0
-
-def preprocess(value, ctx):
-    ctx.report.note(channel=0)
-    return value
-
-def predict(value, ctx):
-    ctx.report.note(model={"name": "Nuclei", "version": 1}, models={"nuclei": {"version": 1}})
-    ctx.report.progress(1, 1)
-    return value
-
-def postprocess(value, ctx):
-    ctx.report.note(cells=100, scale=1.0)
-    return value
-
-def upload(value, ctx):
-    ctx.report.notes()
-    return {"output_file_name": f"output/{ctx.job.id}/a.zip", "output_url": "file:///a.zip"}
-
-job_type = JobType(
-    name="empty", title="Nothing", queue="empty", params=ImageParams,
-    stages=(download, preprocess, predict, postprocess, upload),
-)
-"""
-PROFILED = """
-import cProfile
-from celery import signals
-
-profile = cProfile.Profile()
-
-def begin(**_):
-    profile.enable()
-
-def end(file):
-    def dump(**_):
-        profile.disable()
-        profile.dump_stats("{folder}/" + file)
-    return dump
-
-signals.worker_process_init.connect(begin, weak=False)
-signals.worker_process_shutdown.connect(end("child.prof"), weak=False)
-signals.worker_ready.connect(begin, weak=False)
-signals.worker_shutdown.connect(end("main.prof"), weak=False)
-"""
-
-
-@dataclass(frozen=True)
-class Site:
-    """The processes that take part."""
-
-    client: redis.Redis
-    main: psutil.Process
-    child: psutil.Process
-    valkey: psutil.Process
-
-    @property
-    def processes(self) -> dict[str, psutil.Process]:
-        """By the name they are printed under."""
-        own = psutil.Process()
-        found = {"client": own, "worker, main": self.main, "worker, child": self.child}
-        return {**found, "valkey": self.valkey}
+_WORKER = ("worker, main", "worker, child")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -117,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--profile", type=Path, help="folder for cProfile's figures")
     parser.add_argument("--json", type=Path, help="file for the numbers")
     given = parser.parse_args(arguments if arguments is not None else sys.argv[1:])
-    with tempfile.TemporaryDirectory() as folder, _site(Path(folder), given.profile) as site:
+    with tempfile.TemporaryDirectory() as folder, broker_site(Path(folder), given.profile) as site:
         print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
         _run(JOBS)  # everybody has connected, and imported what they need
         numbers = {**_costs(site), "commands": _commands(site), "pick-up": _pick_up()}
@@ -233,57 +161,15 @@ def _print(numbers: dict[str, Any]) -> None:
     print(f"\ncommands per job, over {WATCHED} jobs")
     for name, value in numbers["commands"].items():
         print(f"  {name:32}{value:8.2f}")
+    shares = {name: numbers[f"{name} ms"] for name in ("client", *_WORKER, "valkey")}
+    whole = sum(shares.values())
+    print("\nshares of the CPU: " + ", ".join(f"{n} {v / whole:.0%}" for n, v in shares.items()))
+    print(f"Valkey, which has one core: at most {1000 / shares['valkey']:,.0f} jobs/s")
     pick_up = numbers["pick-up"]
     print(
         f"\nidle worker, submission to claim: median {pick_up['median']:.1f} ms "
         f"(goal {GOAL_PICK_UP_MS:g}), p95 {pick_up['p95']:.1f} ms, {SINGLE} jobs"
     )
-
-
-@contextmanager
-def _site(folder: Path, profile: Path | None) -> Iterator[Site]:
-    """Start Valkey and a worker that knows the empty job."""
-    info = folder / "plugin" / "empty_job-1.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: empty-job\nVersion: 1\n")
-    (info / "entry_points.txt").write_text("[kiosk_tasks.job_types]\nempty = empty_job:job_type\n")
-    hook = PROFILED.format(folder=profile.resolve()) if profile else ""
-    (info.parent / "empty_job.py").write_text(PLUGIN + hook)
-    sys.path.insert(0, str(info.parent))
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(info.parent), os.environ.get("PYTHONPATH", "")])
-    stack = Stack(folder / "home", queues=["empty"], flower=False, parts_of=_only_broker)
-    with stack:
-        os.environ.update(stack.values, KIOSK_HOME=str(stack.home))
-        url = stack.values["KIOSK_BROKER_URL"]
-        client = redis.Redis.from_url(url, decode_responses=True)
-        server: Any = client.info("server")
-        with _worker(folder) as process:
-            (child,) = process.children()
-            yield Site(client, process, child, psutil.Process(server["process_id"]))
-
-
-def _only_broker(plan: Plan) -> Sequence[Part]:
-    return [broker_part(plan)]
-
-
-@contextmanager
-def _worker(folder: Path) -> Iterator[psutil.Process]:
-    ready = folder / "ready"
-    command = [sys.executable, "-m", "celery", "-A", "kiosk_tasks", "worker", "-Q", "empty"]
-    command += ["-c", "1", "--without-gossip", "--without-mingle", "--loglevel", "INFO"]
-    environ = {**os.environ, "KIOSK_READY_FILE": str(ready)}
-    settings = ["--", "worker.max_tasks_per_child=100000", "worker.soft_shutdown_timeout=1"]
-    log = (folder / "worker.log").open("wb")
-    with log, subprocess.Popen([*command, *settings], env=environ, stdout=log, stderr=log) as it:
-        try:
-            until = time.monotonic() + READY_S
-            while not ready.exists():
-                if it.poll() is not None or time.monotonic() > until:
-                    raise SystemExit((folder / "worker.log").read_text())
-                time.sleep(0.01)
-            yield psutil.Process(it.pid)
-        finally:
-            it.terminate()
 
 
 if __name__ == "__main__":
