@@ -3,9 +3,9 @@
 Runs `predict` on square images in this process, against the embedded model server with the bundled
 nuclear model, and with a model of the same outputs that costs next to nothing. Prints medians:
 wall seconds of each stage, CPU seconds of this process (threads included) in the predict stage and
-in the whole job, CPU seconds of the model server, and the seconds that the server says its runs of
-the model took. `beyond` is this process' CPU over the model's seconds, `wall` the job's wall over
-them. Goals: beyond at most 0.4 at 512 px and 0.3 at 2048 px, wall at most 1.2.
+in the whole job, CPU seconds of the model server, and the seconds during which it ran the model
+(from its log; runs may overlap). `beyond` is this process' CPU over the model's seconds, `wall` the
+job's wall over them. Goals: beyond at most 0.4 at 512 px and 0.3 at 2048 px, wall at most 1.2.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ GOALS = {512: 0.4, 2048: 0.3}  #: this process' CPU over the model's seconds
 WALL_GOAL = 1.2  #: the job's wall over the model's seconds
 _SAMPLE = Path(__file__).parents[1] / "samples" / "nuclei_512.tif"
 _STAGES = ("download", "preprocess", "predict", "postprocess", "upload")
-_RUN = re.compile(r"event=run model=\S+ version=\S+ requests=(\d+) items=(\d+) seconds=([0-9.]+)")
+_RUN = re.compile(r"time=(\S+ \S+) level=INFO event=run .* seconds=([0-9.]+)")
 
 
 class Timed(MemoryReporter):
@@ -109,7 +110,7 @@ def _measure(model: str, folder: Path, log: Path, options: Any) -> bool:
                 numbers = _run(client, side)
                 numbers["server CPU"] = _cpu_of(server.pid) - before
                 found = _RUN.findall(log.read_bytes()[seen:].decode())
-                numbers["model s"] = sum(float(seconds) for _, _, seconds in found)
+                numbers["model s"] = _busy(found)
                 numbers["runs"] = len(found)
                 runs.append(numbers)
             row = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
@@ -134,6 +135,16 @@ def _run(client: TensorFlowServing, side: int) -> dict[str, float]:
         | {f"{name} wall": report.seconds[name] for name in _STAGES}
         | {f"{name} CPU": report.cpu[name] for name in _STAGES}
     )
+
+
+def _busy(runs: Sequence[tuple[str, str]]) -> float:
+    """Return the seconds during which at least one run was under way, of (end, seconds) each."""
+    total, until = 0.0, 0.0
+    spans = [(datetime.fromisoformat(end).timestamp(), float(seconds)) for end, seconds in runs]
+    for start, end in sorted((end - seconds, end) for end, seconds in spans):
+        total += max(end - max(start, until), 0.0)
+        until = max(until, end)
+    return total
 
 
 def _cpu_of(pid: int) -> float:
