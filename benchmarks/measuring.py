@@ -34,7 +34,8 @@ def measured(
     kept["rows"] = {}
     with bench_stack() as site:
         for name in names:
-            kept["rows"][name] = _row(name, site, effort)
+            measured_at = {"commit": kept["machine"]["commit"], "quick": effort.quick}
+            kept["rows"][name] = {**_row(name, site, effort), **measured_at}
             on_row(kept)
     return kept
 

@@ -41,12 +41,17 @@ def conditions(kept: Kept) -> str:
     about = kept["machine"]
     loads = [row["load"] for row in kept["rows"].values() if "load" in row]
     versions = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
-    quick = " **A quick run: its figures are no measurements.**" if kept["quick"] else ""
+    rows = kept["rows"].items()
+    quick = [name for name, row in rows if row.get("quick")]
+    others = {row.get("commit", about["commit"]) for _, row in rows} - {about["commit"]}
+    more = f" Some rows are of commit {', '.join(sorted(others))}." if others else ""
+    if quick:
+        more += f" **Quick runs, whose figures are no measurements: {', '.join(quick)}.**"
     return (
         f"{about['processor']}, {about['cores']} cores, {about['memory_gb']} GB; "
         f"{about['system']}, Python {about['python']}, {versions}. Commit {about['commit']}"
         f"{' with changes' if about['changed'] else ''}, {about['at'][:16].replace('T', ' ')} UTC. "
-        f"Load of the machine as rows began: {number(min(loads))} to {number(max(loads))}.{quick}"
+        f"Load of the machine as rows began: {number(min(loads))} to {number(max(loads))}.{more}"
     )
 
 
