@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from skimage.exposure import equalize_adapthist
 
 from kiosk_tasks.errors import UnusableImage
+from kiosk_tasks.imaging._clahe import clahe
 
 __all__ = [
     "FloatPlane",
@@ -77,8 +77,7 @@ def equalise_adaptively(plane: NDArray[Any], *, kernel: int = 64) -> FloatPlane:
     scaled = _above(plane, lowest)
     scaled /= np.float32(highest - lowest)
     np.clip(scaled, 0, 1, out=scaled)
-    equalised: NDArray[Any] = equalize_adapthist(scaled, kernel_size=kernel)
-    return equalised.astype(np.float32, copy=False)
+    return clahe(scaled, kernel)
 
 
 def standardise(plane: NDArray[Any]) -> FloatPlane:

@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
+from scipy import ndimage
+from skimage import exposure
 
 from kiosk_tasks.errors import UnusableImage
 from kiosk_tasks.imaging.intensity import (
@@ -85,6 +87,19 @@ def test_clahe_evens_out_the_background(kernel: int) -> None:
     ratios = [p[cells & side].mean() for p in (shaded, result) for side in _halves(cells)]
     assert ratios[2] / ratios[3] > ratios[0] / ratios[1]
     assert not equalise_adaptively(np.full((64, 64), 3)).any()
+
+
+@pytest.mark.parametrize("shape", [(300, 200), (64, 65), (130, 1), (9, 7), (1, 3)])
+@pytest.mark.parametrize("kernel", [64, 128, 7])
+def test_clahe_is_that_of_scikit_image(shape: tuple[int, int], kernel: int) -> None:
+    rng = np.random.default_rng(kernel)
+    library: Any = exposure
+    noise = ndimage.gaussian_filter(rng.random(shape), 2).astype(np.float32)
+    noise = (noise - noise.min()) / np.ptp(noise)
+    for plane in (noise, np.round(noise * 5) / 5, rng.integers(0, 9, shape) / np.float32(8)):
+        scaled = ((plane - plane.min()) / np.ptp(plane)).astype(np.float32)
+        expected = library.equalize_adapthist(scaled, kernel_size=kernel)
+        np.testing.assert_array_equal(equalise_adaptively(scaled, kernel=kernel), expected)
 
 
 def _halves(like: NDArray[Any]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
