@@ -351,6 +351,27 @@ def test_a_chunk_never_unpacks_to_more_than_it_holds(bucket: LocalStorage) -> No
         read_whole(look(bucket), bucket)
 
 
+@pytest.mark.parametrize(("codec", "at"), [(Blosc("lz4"), 4), (LZ4(), 0)], ids=["blosc", "lz4"])
+def test_what_a_chunk_claims_is_checked_first(bucket: LocalStorage, codec: Any, at: int) -> None:
+    folder = write(bucket, PLANE, "yx", levels=1, compressors=codec)
+    chunk = folder / "0" / "0.0"
+    content = bytearray(chunk.read_bytes())
+    content[at : at + 4] = (2**30).to_bytes(4, "little")
+    chunk.write_bytes(content)
+    with pytest.raises(UnreadableImage, match="claims 1073741824 bytes, where 2048"):
+        read_whole(look(bucket), bucket)
+
+
+def test_checksums_of_a_zip_file_count(bucket: LocalStorage) -> None:
+    folder = write(bucket, PLANE, "yx", compressors=None)
+    path = zip_folder(folder, bucket.root / "tissue.ozx")
+    content = bytearray(path.read_bytes())
+    content[content.index(PLANE[0, :32].tobytes()) + 9] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UnreadableImage, match="a member of the zip file is damaged"):
+        read_whole(look(bucket, "tissue.ozx"), bucket)
+
+
 def test_tells_when_the_image_was_replaced(bucket: LocalStorage) -> None:
     folder = write(bucket, PLANE, "yx")
     image = look(bucket)
