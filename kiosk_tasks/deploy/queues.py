@@ -21,7 +21,7 @@ _NAME = re.compile(r"[a-z]([a-z0-9_-]{0,30}[a-z0-9])?")
 class DeployedQueue:
     """One queue.
 
-    job_types: that have a link on it; sorted.
+    job_types: that have a link on it; sorted. Internal ones are not among them.
     time_limit_s: longest that one of those links may take.
     """
 
@@ -49,7 +49,11 @@ def deployed_queues(
         for link in plan_links(job_type, stage_queues=stage_queues):
             users[link.queue][name] = job_type.seconds
     queues = tuple(
-        DeployedQueue(queue, tuple(sorted(by)), max(by.values(), default=_longest_s(job_types)))
+        DeployedQueue(
+            queue,
+            tuple(sorted(name for name in by if not job_types[name].internal)),
+            max(by.values(), default=_longest_s(job_types)),
+        )
         for queue, by in users.items()
     )
     _check_names(queues)
