@@ -7,7 +7,7 @@ one run that warms up. It prints images per second from submission to the end (m
 each process per image, and the worker child's greatest memory. Goal: 150 images/s; while other work
 loads the machine, at most 5 ms of CPU of the worker's child per image. Exit status 1 below 150/s.
 
-`--count`, `--side`, `--runs` change the work, `--server NAME` takes a shipped model in place of the
+`--count`, `--side`, `--runs` change the work, `--shipped` takes the shipped model in place of the
 free one. `--batches` prints images/s by the limits of requests instead: see
 docs/decisions/0020-many-small-images.md.
 """
@@ -18,6 +18,7 @@ import argparse
 import json
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -68,11 +69,15 @@ def main() -> int:
         "--shipped", action="store_true", help="the shipped model, not the free one"
     )
     parser.add_argument("--batches", action="store_true", help="by the limits of requests")
+    parser.add_argument("--line", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     folders = model_folders(Settings.load()) if arguments.shipped else [free_models()]
     if arguments.batches:
-        return _by_limits(folders, arguments)
+        return _by_limits(arguments)
     runs = measure(folders, count=arguments.count, side=arguments.side, runs=arguments.runs)
+    if arguments.line:
+        print(_line(runs, arguments.count))
+        return 0
     return _tell(runs, arguments.count)
 
 
@@ -83,11 +88,8 @@ def free_models() -> Path:
     return KEPT / "nuclei_model"
 
 
-def measure(models: list[Path], *, count: int, side: int, runs: int, **environ: str) -> list[Run]:
-    """Run the stack, and send an archive of crops as often, after one that is not counted.
-
-    environ: settings of the parts.
-    """
+def measure(models: list[Path], *, count: int, side: int, runs: int) -> list[Run]:
+    """Run the stack, and send an archive of crops as often, after one that is not counted."""
     with tempfile.TemporaryDirectory() as folder:
         stack = Stack(
             Path(folder) / "home",
@@ -95,7 +97,6 @@ def measure(models: list[Path], *, count: int, side: int, runs: int, **environ: 
             concurrency=1,
             flower=False,
             models_dirs=models,
-            environ={**os.environ, **environ},
         )
         with stack:
             os.environ.update(stack.values, KIOSK_HOME=str(stack.home))
@@ -180,24 +181,30 @@ def _tell(runs: list[Run], count: int) -> int:
     return int(per_s < GOAL_PER_S)
 
 
-def _by_limits(folders: list[Path], arguments: argparse.Namespace) -> int:
+def _by_limits(arguments: argparse.Namespace) -> int:
+    """Run this module for each limit, in a process of its own: a stack's settings are read once."""
     print(f"{os.cpu_count()} cores; images/s, and ms of CPU per image of child and server")
     for limit in LIMITS:
-        runs = measure(
-            folders,
-            count=arguments.count,
-            side=arguments.side,
-            runs=arguments.runs,
-            KIOSK_MAX_BATCH=str(min(limit, 8)),
-            KIOSK_MAX_ITEMS=str(limit),
-        )
-        per_s = statistics.median(arguments.count / run.seconds for run in runs)
-        cpu = {
-            name: statistics.median(1000 * run.cpu_s[name] / arguments.count for run in runs)
-            for name in ("worker child", "model server")
+        environ = {
+            **os.environ,
+            "KIOSK_MAX_BATCH": str(min(limit, 8)),
+            "KIOSK_MAX_ITEMS": str(limit),
         }
-        print(f"{limit:4} {per_s:7.1f} " + " ".join(f"{ms:6.2f}" for ms in cpu.values()))
+        options = ["--count", str(arguments.count), "--side", str(arguments.side)]
+        options += ["--runs", str(arguments.runs), "--line"]
+        command = [sys.executable, "-m", "benchmarks.crops", *options]
+        done = subprocess.run(command, env=environ, check=True, capture_output=True, text=True)
+        print(f"{limit:4} {done.stdout.splitlines()[-1]}", flush=True)
     return 0
+
+
+def _line(runs: list[Run], count: int) -> str:
+    per_s = statistics.median(count / run.seconds for run in runs)
+    cpu = {
+        name: statistics.median(1000 * run.cpu_s[name] / count for run in runs)
+        for name in ("worker child", "model server")
+    }
+    return f"{per_s:7.1f} " + " ".join(f"{ms:6.2f}" for ms in cpu.values())
 
 
 if __name__ == "__main__":
