@@ -11,6 +11,7 @@ from pathlib import Path
 
 from benchmarks import prediction, report
 from benchmarks.measuring import read
+from benchmarks.rows import ROWS
 
 __all__ = ["PAGE", "RESULTS", "fill", "filled", "parts"]
 
@@ -23,8 +24,10 @@ _MARK = re.compile(r"(<!-- bench:(\S+) -->\n).*?(<!-- /bench:\2 -->)", re.DOTALL
 def parts(kept: report.Kept) -> dict[str, str]:
     """Return the texts by the name of their marks."""
     cpu, peaks, stages, moved = report.jobs(kept)
+    missing = [name for name in ROWS if name not in kept["rows"]]
+    end = f" Not measured: {', '.join(missing)}." if missing else ""
     return {
-        "conditions": report.conditions(kept),
+        "conditions": report.conditions(kept) + end,
         "goals": report.goals(kept),
         "cpu": cpu,
         "memory": peaks,
