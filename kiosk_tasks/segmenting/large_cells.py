@@ -24,6 +24,7 @@ from kiosk_tasks.segmenting.heads import COMPARTMENTS
 from kiosk_tasks.segmenting.labelling import label_cells
 from kiosk_tasks.segmenting.large import BlockFacts, Plan, Sight, Unit
 from kiosk_tasks.segmenting.large_heads import HeadRows, tiles_of
+from kiosk_tasks.segmenting.large_memory import give_back
 from kiosk_tasks.segmenting.large_parts import PartsWriter
 from kiosk_tasks.segmenting.large_pixels import RawRows, SeenRows, source_of
 from kiosk_tasks.segmenting.multiplex import label_compartment
@@ -45,8 +46,11 @@ def label_unit(plan: Plan, unit: Unit, ctx: Context[Any], target: Path) -> None:
                 for block, shown, labels, facts in work.row(row):
                     parts.add(result + shown, block, labels, facts)
                 done += 1
+                give_back()
                 ctx.report.progress(done, total)
             work.close()
+            del work
+            give_back()
             result += len(sight.shown)
 
 

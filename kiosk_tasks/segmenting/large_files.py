@@ -10,6 +10,7 @@ from kiosk_tasks.job import Context
 from kiosk_tasks.outputs import OutputFile, stem_of
 from kiosk_tasks.outputs.large import large_files
 from kiosk_tasks.scratch import scratch_folder
+from kiosk_tasks.segmenting.large_memory import give_back
 from kiosk_tasks.segmenting.large_result import BlockCells, LargeCells
 from kiosk_tasks.stages import store
 
@@ -30,6 +31,7 @@ def save_large(cells: LargeCells, ctx: Context[Any], *, more: More | None = None
             for one in blocks:
                 name = "_".join(filter(None, (stem, one.shown.part)))
                 ctx.report.check()
+                give_back()
                 yield from large_files(
                     one, name, folder, labels_only=plan.labels_only, as_zarr=as_zarr
                 )
