@@ -15,7 +15,13 @@ import pytest
 from numpy.typing import NDArray
 
 from kiosk_tasks.archive_jobs import unpacking
-from kiosk_tasks.errors import Cancelled, KioskError, ModelMismatch, ModelServerUnavailable
+from kiosk_tasks.errors import (
+    Cancelled,
+    KioskError,
+    ModelMismatch,
+    ModelServerUnavailable,
+    StorageFull,
+)
 from kiosk_tasks.fan_out import FanOut
 from kiosk_tasks.job import new_job
 from kiosk_tasks.jobs import find, find_for
@@ -227,6 +233,17 @@ def test_an_image_of_which_a_stage_breaks_fails_alone(monkeypatch: pytest.Monkey
     (row,) = done.table("failures.csv")
     assert row["file"] == "07.tif"
     assert row["reason"].startswith("an unforeseen error (ZeroDivisionError")
+
+
+def test_what_may_pass_in_one_image_ends_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(labels: Any, image: Any, ctx: Any) -> Any:
+        raise StorageFull("the disk is full.")
+
+    outside = fake_adapters(key=zipped(same_sized()))
+    fanned = unpacked_by(outside, {"input_file_name": "key", "original_name": "photos.zip"})
+    monkeypatch.setattr("kiosk_tasks.jobs.predict.to_image", full)
+    with pytest.raises(StorageFull):  # so that the whole batch is run again
+        run_local(new_job(find("predict_many"), fanned.children[0].fields), given=outside)
 
 
 def test_a_batch_that_is_cancelled_ends_between_images() -> None:
