@@ -12,6 +12,7 @@ import subprocess
 import sys
 import textwrap
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -425,6 +426,31 @@ def test_result_is_kept_only_where_somebody_has_it(client: Client, mode: str) ->
         assert result.get(timeout=30)["output_file_name"] == "gathered partpartpart"
         wait_for(lambda: client.record(own.id).status is Status.DONE)
         assert set(raw.scan_iter(f"{kept}*")) - before == {f"{kept}{result.id}"}
+
+
+def test_what_a_job_asks_of_the_broker(client: Client) -> None:
+    """Submission, claim, end and message; a command more is paid by each of 100,000 jobs."""
+    service = import_module("kiosk_tasks.service")
+    count = 20
+
+    def calls() -> Counter[str]:
+        with redis.Redis.from_url(
+            client.site.env["KIOSK_BROKER_URL"], decode_responses=True
+        ) as raw:
+            stats: Any = raw.info("commandstats")
+        return Counter({name.removeprefix("cmdstat_"): one["calls"] for name, one in stats.items()})
+
+    service.submit("spy", {"input_file_name": "x"})  # who connects asks more
+    wait_for(lambda: client.ledger.open_count() == 0)
+    before = calls()
+    for _ in range(count):
+        service.submit("spy", {"input_file_name": "x"})
+    wait_for(lambda: client.ledger.open_count() == 0)
+    asked = calls() - before
+    assert not {"eval", "setex", "subscribe", "unsubscribe"} & asked.keys()
+    assert asked["evalsha"] <= 4 * count, asked  # a slow machine's stages are told of
+    assert asked["publish"] < count, asked  # Flower's events of several jobs, and heartbeats
+    assert asked["brpop"] <= 2 * count, asked
 
 
 def test_named_model_and_version(client: Client) -> None:
