@@ -72,8 +72,12 @@ def ran(
 ) -> tuple[dict[str, bytes], dict[str, Any]]:
     """Run a job in this process; return its files and what it has noted."""
     models = FakeModelServer(tile=TILE, answer=heads)
-    adapters = fake_adapters(models=models, limits=limits, **{name: data})
+    adapters = fake_adapters(models=models, limits=limits, **_bucket(data, name))
     return finished(adapters, kind=kind, input_file_name=name, **params)
+
+
+def _bucket(data: bytes, name: str = "x.tif") -> Any:
+    return {name: data}
 
 
 def finished(
@@ -98,7 +102,7 @@ def matched(blocks: NDArray[np.int32], whole: NDArray[np.int32]) -> NDArray[np.i
     assert pairs.shape[1] == blocks.max() + 1 == whole.max() + 1
     assert np.array_equal(pairs[0], np.arange(pairs.shape[1]))
     assert pairs[1, 0] == 0
-    return pairs[1]
+    return np.asarray(pairs[1], np.int64)
 
 
 def test_files_are_those_of_the_image_in_one_piece(drawn: NDArray[np.uint16]) -> None:
@@ -148,7 +152,8 @@ def zarr_zip(pixels: NDArray[Any], folder: Path) -> bytes:
     scale = {"type": "scale", "scale": [0.65, 0.65]}
     axes = [{"name": axis, "type": "space", "unit": "micrometer"} for axis in "yx"]
     datasets = [{"path": "0", "coordinateTransformations": [scale]}]
-    group.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": datasets}]
+    attributes: Any = group.attrs
+    attributes["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": datasets}]
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w") as packed:
         for path in sorted((folder / "image.zarr").rglob("*")):
@@ -166,9 +171,10 @@ def test_an_ome_zarr_gives_an_ome_zarr(drawn: NDArray[np.uint16], tmp_path: Path
         (tmp_path / "out" / name).write_bytes(content)
     (root,) = (tmp_path / "out").glob("*_labels.ome.zarr")
     group = zarr.open_group(root, mode="r")
-    (image,) = group.attrs["multiscales"]  # type: ignore[misc]
-    assert [axis["name"] for axis in image["axes"]] == ["y", "x"]  # type: ignore[index, call-overload, union-attr]
-    assert group.attrs["image-label"] == {"version": "0.4"}
+    attributes: Any = group.attrs
+    (image,) = attributes["multiscales"]
+    assert [axis["name"] for axis in image["axes"]] == ["y", "x"]
+    assert attributes["image-label"] == {"version": "0.4"}
     found: Any = group["0"]
     matched(np.asarray(found[...]), labels_in(whole))
 
@@ -189,12 +195,20 @@ def test_another_scale_finds_the_same_cells(drawn: NDArray[np.uint16], factor: f
 
 def test_channels_are_segmented_each(drawn: NDArray[np.uint16]) -> None:
     data = tiff(np.stack([drawn, np.rot90(drawn, 2)]), metadata={"axes": "CYX"})
-    versions = {"NuclearSegmentation": (1,), "CytoplasmSegmentation": (1,)}
-    given = {"input_file_name": "x.tif", "axes": "CYX", "channels": "1,0", "mpp": 0.65}
+    versions: dict[str, tuple[int, ...]] = {
+        "NuclearSegmentation": (1,),
+        "CytoplasmSegmentation": (1,),
+    }
+    given: dict[str, Any] = {
+        "input_file_name": "x.tif",
+        "axes": "CYX",
+        "channels": "1,0",
+        "mpp": 0.65,
+    }
 
     def files_of(limits: Limits) -> dict[str, bytes]:
         models = FakeModelServer(tile=TILE, answer=heads, versions=versions)
-        return finished(fake_adapters(models=models, limits=limits, **{"x.tif": data}), **given)[0]
+        return finished(fake_adapters(models=models, limits=limits, **_bucket(data)), **given)[0]
 
     blocks, whole = files_of(LOW), files_of(Limits())
     assert {"x_channel_1_labels.ome.tif", "x_channel_0_labels.ome.tif"} <= set(blocks)
@@ -215,7 +229,7 @@ def test_empty_parts_cost_one_tile_a_row(drawn: NDArray[np.uint16]) -> None:
 
     def files_of(limits: Limits) -> tuple[dict[str, bytes], int]:
         models = FakeModelServer(tile=TILE, answer=heads)
-        adapters = fake_adapters(models=models, limits=limits, **{"x.tif": tiff(padded)})
+        adapters = fake_adapters(models=models, limits=limits, **_bucket(tiff(padded)))
         files, _ = finished(adapters, input_file_name="x.tif", mpp=0.65)
         return files, sum(shape[0] for shape in models.shapes)
 
@@ -257,7 +271,7 @@ def test_a_part_that_fails_is_named(drawn: NDArray[np.uint16]) -> None:
         raise InvalidParameter("the model has had enough.")
 
     models = FakeModelServer(tile=TILE, answer=broken)
-    adapters = fake_adapters(models=models, limits=LOW, **{"x.tif": tiff(drawn)})
+    adapters = fake_adapters(models=models, limits=LOW, **_bucket(tiff(drawn)))
     with pytest.raises(PartFailed, match=r"x_part_1_of_\d+ \(and \d+ more\): the model has had"):
         finished(adapters, input_file_name="x.tif", mpp=0.65)
 
@@ -323,7 +337,7 @@ def test_windows_are_those_of_the_whole_plane_resized(factor: float) -> None:
 
 
 def test_a_reader_opens_what_was_looked_at(drawn: NDArray[np.uint16]) -> None:
-    adapters = fake_adapters(**{"x.tif": tiff(drawn)})
+    adapters = fake_adapters(**_bucket(tiff(drawn)))
     image = RegionImage("x.tif", "x.tif", "YX", SHAPE, "uint16", None, (TILE, TILE), "YX")
     with open_regions(image, adapters.storage) as reader:
         assert np.array_equal(reader.read(slice(3, 9), slice(4, 20)), drawn[3:9, 4:20])
