@@ -98,7 +98,7 @@ class Done:
 
     def record(self, name: str) -> dict[str, Any]:
         """A file's record, without what differs between any two runs of a job."""
-        facts = json.loads(self.files[name])
+        facts: dict[str, Any] = json.loads(self.files[name])
         facts["outputs"] = {k: v for k, v in facts["outputs"].items() if not _is_record(k)}
         facts["outputs"].pop("summary.csv", None)
         for times in ("seconds", "job"):
@@ -236,7 +236,7 @@ def test_an_image_of_which_a_stage_breaks_fails_alone(monkeypatch: pytest.Monkey
 
 
 def test_what_may_pass_in_one_image_ends_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(labels: Any, image: Any, ctx: Any) -> Any:
+    def full(*_: Any) -> Any:
         raise StorageFull("the disk is full.")
 
     outside = fake_adapters(key=zipped(same_sized()))
