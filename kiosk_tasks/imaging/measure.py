@@ -24,7 +24,7 @@ __all__ = [
     "to_csv",
 ]
 
-_AT_ONCE = 2**16  # px
+_AT_ONCE = 2**15  # px
 
 COLUMNS = ("label", "y", "x", "area_px", "area_um2", "mean_intensity", "touches_border")
 
@@ -181,12 +181,13 @@ def _sums_of_runs(runs: Runs, flat: NDArray[Any]) -> NDArray[np.int64]:
     sums = np.empty(len(runs), np.int64)
     width = max(runs.shape[1], 1)
     pixels = max(_AT_ONCE // width, 1) * width  # whole rows, that a processor's cache holds
+    room = np.empty(min(pixels, flat.size), np.int64)
     begins = np.arange(0, flat.size, pixels)
     bounds = np.append(np.searchsorted(runs.first, begins), len(runs)).tolist()
     for begin, low, high in zip(begins.tolist(), bounds, bounds[1:], strict=False):
         first, last = runs.first[low:high] - begin, runs.last[low:high] - begin
         part = flat[begin : begin + pixels]
-        until = np.cumsum(part, dtype=np.int64)
+        until = np.cumsum(part, out=room[: len(part)])
         sums[low:high] = until[last] - until[first] + part[first]
     return sums
 
