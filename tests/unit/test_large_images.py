@@ -32,9 +32,11 @@ from kiosk_tasks.imaging.regions import RegionImage, open_regions
 from kiosk_tasks.imaging.scale import resize
 from kiosk_tasks.job import Limits, new_job
 from kiosk_tasks.jobs import find
+from kiosk_tasks.ports import Signature, TensorSpec
 from kiosk_tasks.run.local import MemoryReporter, run_local
 from kiosk_tasks.segmenting.large_pixels import _equalised, seen_window
 from kiosk_tasks.segmenting.large_survey import exact_percentiles, seen_percentiles, survey
+from kiosk_tasks.segmenting.multiplex import nuclei_in_cells
 from kiosk_tasks.wiring import Adapters
 from tests.fakes import FakeModelServer, fake_adapters, png_bytes
 from tests.synthetic import draw_nuclei
@@ -214,6 +216,55 @@ def test_channels_are_segmented_each(drawn: NDArray[np.uint16]) -> None:
     assert {"x_channel_1_labels.ome.tif", "x_channel_0_labels.ome.tif"} <= set(blocks)
     assert set(blocks) == set(whole)
     matched(*(labels_in(one, "x_channel_1_labels.ome.tif") for one in (blocks, whole)))
+
+
+def tissue_heads(images: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    """What a model of tissue gives, of which each channel shows one compartment."""
+    found = {}
+    for index, name in enumerate(("nuclear", "whole_cell")):
+        planes = heads(images[..., index : index + 1])
+        inside = planes["foreground"]
+        classes = [1 - inside, inside, np.zeros_like(inside)]
+        found[f"{name}_inner_distance"] = planes["inner_distance"]
+        found[f"{name}_pixelwise"] = np.concatenate(classes, axis=-1)
+    return found
+
+
+class TissueServer(FakeModelServer):
+    """A `ModelServer` of two channels."""
+
+    def signature(self, name: str, version: int | None = None) -> Signature:
+        one = super().signature(name, version)
+        spec = TensorSpec("image", np.dtype(np.float32), (-1, self.tile, self.tile, 2))
+        return replace(one, inputs={"image": spec})
+
+
+def test_tissue_has_the_cells_and_nuclei_of_one_piece(drawn: NDArray[np.uint16]) -> None:
+    data = tiff(np.stack([drawn, np.roll(drawn, 2, axis=0)]), metadata={"axes": "CYX"})
+    given: dict[str, Any] = {"input_file_name": "x.tif", "axes": "CYX", "mpp": 0.5}
+
+    def files_of(limits: Limits) -> dict[str, bytes]:
+        models = TissueServer(
+            tile=TILE,
+            answer=tissue_heads,
+            versions={"MultiplexSegmentation": (1,)},
+            outputs=tuple(tissue_heads(np.zeros((1, 8, 8, 2), np.float32))),
+        )
+        adapters = fake_adapters(models=models, limits=limits, **_bucket(data))
+        return finished(adapters, kind="mesmer", compartment="both", **given)[0]
+
+    blocks, whole = files_of(LOW), files_of(Limits())
+    assert set(blocks) == set(whole)
+    for part in ("nuclear", "whole-cell"):
+        one, other = (labels_in(files, f"x_{part}_labels.ome.tif") for files in (blocks, whole))
+        assert np.count_nonzero((one > 0) != (other > 0)) < 0.01 * one.size
+        assert abs(int(one.max()) - int(other.max())) <= 0.02 * other.max()
+    cells, nuclei = (
+        labels_in(blocks, f"x_{part}_labels.ome.tif") for part in ("whole-cell", "nuclear")
+    )
+    rows = blocks["x_nuclei_in_cells.csv"].decode().splitlines()[1:]
+    expected = [",".join(map(str, row)) for row in nuclei_in_cells(nuclei, cells)]
+    assert rows == expected
 
 
 def test_an_unknown_pixel_size_is_found_in_windows(drawn: NDArray[np.uint16]) -> None:
