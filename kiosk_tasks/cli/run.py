@@ -124,11 +124,17 @@ def _run(
             return outcomes, time.perf_counter() - start
     # A movie or an archive has jobs of its own: one image may keep all workers busy.
     types = (find_for(request.type_name, {"input_file_name": name}) for name in request.images)
-    fans_out = any(job_type.fans_out for job_type in types)
+    fans_out = any(step.fans_out and not step.tidy for one in types for step in one.steps)
+    fans_out = fans_out or any(map(_is_large, request.images.values()))
     with _stack(console, workers if fans_out else min(workers, len(request.images))) as stack:
         start = time.perf_counter()
         outcomes = run_queued(request, console, stack.check if stack else None)
         return outcomes, time.perf_counter() - start
+
+
+def _is_large(path: Path) -> bool:
+    """Tell whether an image may be split up: 4096² px of 16 bits, or the folder of an OME-Zarr."""
+    return path.is_dir() or (path.is_file() and path.stat().st_size > 2**25)
 
 
 def _skip_what_is_there(request: Request, console: Console) -> tuple[Request, dict[str, Outcome]]:
