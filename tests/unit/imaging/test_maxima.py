@@ -81,6 +81,9 @@ def test_windows_grow_to_the_whole_plane(radius: int, monkeypatch: pytest.Monkey
         found = h_maxima(sign * plane, 0.05, radius=radius)
         np.testing.assert_array_equal(found, reference(sign * plane, 0.05, radius))
         assert found.any()
+    twins = np.minimum(np.hypot(y - 70, x - 30), np.hypot(y - 70, x - 120) + 1) / -1000
+    found = h_maxima(twins.astype(np.float32), 0.05, radius=radius)
+    assert np.argwhere(found).tolist() == [[70, 30]]  # the saddle, 45 px away, is not deep enough
 
 
 @given(st.integers(1, 80), st.integers(1, 200), st.integers(1, 12), st.integers(0, 99))
