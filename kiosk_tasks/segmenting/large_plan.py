@@ -153,20 +153,19 @@ def fan_out(plan: Plan, ctx: Context[Any]) -> FanOut:
     key = f"{parts_folder(ctx.job.id)}plan"
     ctx.storage.put(key, encode(plan))
     stem = stem_of(ctx.job.source.name).encode()[:_LONGEST_STEM].decode(errors="ignore")
-    size, longest = plan.grid.shape, max(len(plan.units), 1)
+    units = len(plan.units)
     ctx.report.note(
         blocks={
             "blocks": len(plan.grid),
-            "jobs": longest,
+            "jobs": units,
             "margin_px": plan.margin_in_image,
             "largest": [int(np.diff(lines).max()) for lines in (plan.grid.rows, plan.grid.columns)],
         },
-        picture=list(plan.picture) if plan.picture != size else None,
     )
     children = [
         Child("predict_block", {"input_file_name": key, "original_name": name, "unit": number})
         for number in range(len(plan.units))
-        for name in [f"{stem}_part_{number + 1}_of_{longest}"]
+        for name in [f"{stem}_part_{number + 1}_of_{units}"]
     ]
     return FanOut(tuple(children), keep=plan)
 
