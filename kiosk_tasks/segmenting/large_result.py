@@ -19,6 +19,7 @@ from kiosk_tasks.imaging.labels import Labels
 from kiosk_tasks.job import Context
 from kiosk_tasks.ports import Storage
 from kiosk_tasks.segmenting.large import BlockFacts, Plan, Shown
+from kiosk_tasks.segmenting.large_memory import give_back
 from kiosk_tasks.segmenting.large_parts import PartsReader
 
 __all__ = ["BlockCells", "LargeCells", "Numbers", "gathered", "number_cells"]
@@ -161,6 +162,8 @@ class BlockCells:
 
     def labels(self, index: int) -> Labels:
         """Return a block's cells by their final numbers."""
+        if index % self.grid.across == 0:
+            give_back()
         local = self._readers[self._unit(index)].labels(self._result, index)
         areas = self._facts(index).sums.area
         return np.take(self._known.of_block(index, areas, self._plan.least), local)
