@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 from collections.abc import Callable
 from functools import cache
 
@@ -10,11 +11,12 @@ __all__ = ["give_back"]
 
 
 def give_back() -> None:
-    """Return what has been freed; where the C library cannot, nothing happens.
+    """Return what nobody refers to any more; where the C library cannot, it stays.
 
     Arrays of some megabytes come and go with every block, on several threads, each with a heap of
-    its own. It takes about a millisecond.
+    its own.
     """
+    gc.collect()
     _trim()(0)
 
 

@@ -132,12 +132,12 @@ def grid_of(size: tuple[int, int], layout: TileLayout, whole_pixels: int) -> Gri
 def units_of(grid: Grid, plane: tuple[int, int], whole_pixels: int, heads: int) -> tuple[Unit, ...]:
     """Group blocks into units, row by row.
 
-    They are as high as what is worked on whole, and half as wide again; where a model gives more
-    than `_WIDE` bytes for a pixel, only as wide.
+    They are as high and as wide as what is worked on whole; half as wide where a model gives more
+    than `_WIDE` bytes for a pixel.
     plane: (Y, X) that the model sees. heads: channels of its outputs.
     """
     side = isqrt(whole_pixels)
-    wide = side * 3 / 2 if heads * 4 <= _WIDE else side
+    wide = side if heads * 4 <= _WIDE else side / 2
     rows = _groups(grid.down, plane[0] / side)
     columns = _groups(grid.across, plane[1] / wide)
     return tuple(Unit(top, bottom, left, right) for top, bottom in rows for left, right in columns)
