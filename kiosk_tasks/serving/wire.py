@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kiosk_tasks.errors import ModelMismatch
 from kiosk_tasks.ports import Signature
 from kiosk_tasks.serving.protos import predict_pb2, tensor_pb2
 from kiosk_tasks.serving.signatures import SERVING_DEFAULT
@@ -25,6 +26,7 @@ _INPUTS = 2  #: PredictRequest.inputs
 _OUTPUTS = 1  #: PredictResponse.outputs
 _KEY, _VALUE = 1, 2  #: of an entry of a map
 _CONTENT, _FLOATS = 4, 5  #: TensorProto.tensor_content and float_val
+_MOST_BYTES = 2**31 - 1  #: of a message; protobuf reads no larger one
 _VARINT, _EIGHT_BYTES, _LENGTH, _FOUR_BYTES = 0, 1, 2, 5  #: wire types
 
 
@@ -53,7 +55,7 @@ def write_request(signature: Signature, arrays: Mapping[str, NDArray[Any]]) -> b
     """Return the PredictRequest for one batch of arrays that fit the signature.
 
     It asks for the signature's outputs and no others: a caller that leaves some out is not sent
-    them.
+    them. Raises ModelMismatch if it would be larger than protobuf can read.
     """
     request = predict_pb2.PredictRequest()
     request.model_spec.name = signature.model
@@ -63,18 +65,19 @@ def write_request(signature: Signature, arrays: Mapping[str, NDArray[Any]]) -> b
     parts: list[Any] = [request.SerializeToString()]
     for name, array in arrays.items():
         parts += _entry(_INPUTS, name, array)
-    return b"".join(parts)
+    return _whole(parts)
 
 
 def write_reply(reply: Any, outputs: Mapping[str, NDArray[Any]], *, typed: bool = False) -> bytes:
     """Return a PredictResponse without outputs as bytes, with these outputs.
 
     typed: write `float_val` rather than `tensor_content`, as TensorFlow Serving does.
+    Raises ModelMismatch as `write_request` does.
     """
     parts: list[Any] = [reply.SerializeToString()]
     for name, array in outputs.items():
         parts += _entry(_OUTPUTS, name, array, typed=typed)
-    return b"".join(parts)
+    return _whole(parts)
 
 
 def read_reply(data: bytes) -> dict[str, Tensor]:
@@ -94,19 +97,25 @@ def read_request(data: bytes) -> Request:
 
 def _split(data: bytes, wanted: int) -> tuple[dict[str, Tensor], bytes]:
     """Return the tensors of a message's map of that number, and the bytes of its other fields."""
-    view, tensors, rest = memoryview(data), {}, b""
+    view, tensors, rest = memoryview(data), dict[str, Tensor](), []
     for number, kind, first, start, stop in _fields(view, 0, len(view)):
-        if (number, kind) != (wanted, _LENGTH):
-            rest += view[first:stop]
-            continue
-        name, tensor = "", Tensor(tensor_pb2.TensorProto(), None)
-        for part, _, _, begin, end in _fields(view, start, stop):
-            if part == _KEY:
-                name = str(view[begin:end], "utf-8")
-            elif part == _VALUE:
-                tensor = _tensor(view, begin, end)
-        tensors[name] = tensor
-    return tensors, rest
+        if (number, kind) == (wanted, _LENGTH):
+            tensors |= _read_entry(view, start, stop)
+        else:
+            rest.append(view[first:stop])
+    return tensors, b"".join(rest)
+
+
+def _read_entry(view: memoryview, start: int, stop: int) -> dict[str, Tensor]:
+    """Return the tensor in an entry of a map; one that is not a key and a value is protobuf's."""
+    found = list(_fields(view, start, stop))
+    fields = {(number, kind): (begin, end) for number, kind, _, begin, end in found}
+    if len(found) != 2 or set(fields) != {(_KEY, _LENGTH), (_VALUE, _LENGTH)}:
+        data = _start(_OUTPUTS, stop - start) + view[start:stop]
+        plain = predict_pb2.PredictResponse.FromString(data)
+        return {name: Tensor(proto, None) for name, proto in plain.outputs.items()}
+    begin, end = fields[_KEY, _LENGTH]
+    return {str(view[begin:end], "utf-8"): _tensor(view, *fields[_VALUE, _LENGTH])}
 
 
 def _entry(number: int, name: str, array: NDArray[Any], *, typed: bool = False) -> list[Any]:
@@ -124,6 +133,17 @@ def _entry(number: int, name: str, array: NDArray[Any], *, typed: bool = False) 
     value = _start(_VALUE, sum(map(len, tensor)))
     size = len(key) + len(value) + sum(map(len, tensor))
     return [_start(number, size), key, value, *tensor]
+
+
+def _whole(parts: list[Any]) -> bytes:
+    """Return a message of its pieces."""
+    size = sum(map(len, parts))
+    if size > _MOST_BYTES:
+        raise ModelMismatch(
+            f"a message of {size} bytes is larger than a model server can read ({_MOST_BYTES}). "
+            "Send fewer tiles at once (KIOSK_MAX_BATCH)."
+        )
+    return b"".join(parts)
 
 
 def _tensor(view: memoryview, start: int, stop: int) -> Tensor:

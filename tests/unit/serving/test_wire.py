@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
+from google.protobuf.message import DecodeError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
+from kiosk_tasks.errors import ModelMismatch
 from kiosk_tasks.ports import Signature, TensorSpec
+from kiosk_tasks.serving import wire
 from kiosk_tasks.serving.protos import predict_pb2
 from kiosk_tasks.serving.tensors import from_proto, to_proto
 from kiosk_tasks.serving.wire import read_reply, read_request, write_reply, write_request
@@ -124,6 +129,62 @@ def test_lists_in_pieces_are_whole() -> None:
     entry = b"\x0a\x01x\x12" + bytes([len(proto)]) + proto
     array = read_reply(b"\x0a" + bytes([len(entry)]) + entry)["x"].array()
     np.testing.assert_array_equal(array, [1, 2, 3, 4])
+
+
+TENSOR = to_proto(np.array([1, 2], "f4")).SerializeToString()
+KEY, VALUE = b"\x0a\x01x", b"\x12" + bytes([len(TENSOR)]) + TENSOR
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        KEY + VALUE,
+        VALUE + KEY,
+        KEY,
+        VALUE,
+        b"",
+        KEY + VALUE + b"\x0a\x01y",
+        KEY + VALUE + b"\x12\x02\x08\x02",
+        KEY + VALUE + b"\x08\x05",
+        KEY + b"\x10\x05",
+        KEY + VALUE + b"\x1a\x01z",
+        KEY + VALUE[:-2],
+    ],
+)
+def test_entries_that_are_odd_are_read_as_protobuf_reads_them(entry: bytes) -> None:
+    data = b"\x0a" + bytes([len(entry)]) + entry
+    try:
+        plain = predict_pb2.PredictResponse.FromString(data)
+    except DecodeError:
+        with pytest.raises((ValueError, DecodeError)):
+            read_reply(data)
+        return
+    found = {name: _read(tensor.array) for name, tensor in read_reply(data).items()}
+    assert found == {
+        name: _read(partial(from_proto, proto)) for name, proto in plain.outputs.items()
+    }
+
+
+def _read(array: Callable[[], NDArray[Any]]) -> Any:
+    try:
+        return array().tolist()
+    except ModelMismatch as exc:
+        return str(exc)
+
+
+def test_messages_that_protobuf_could_not_read_are_not_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    image = {"x": np.zeros(100, "f4")}
+    size = len(write_request(SIGNATURE, image))
+    monkeypatch.setattr(wire, "_MOST_BYTES", size)
+    write_request(SIGNATURE, image)
+    monkeypatch.setattr(wire, "_MOST_BYTES", size - 1)
+    with pytest.raises(ModelMismatch, match=rf"of {size} bytes .*KIOSK_MAX_BATCH"):
+        write_request(SIGNATURE, image)
+    monkeypatch.setattr(wire, "_MOST_BYTES", 400)
+    with pytest.raises(ModelMismatch, match="larger"):
+        write_reply(predict_pb2.PredictResponse(), image)
 
 
 @pytest.mark.parametrize(
