@@ -58,21 +58,21 @@ def _cells_of(
     planes: Iterable[Image], look: Look, scale: Scale, ctx: Context[Any]
 ) -> Iterator[Labels]:
     """Yield the cells of each plane in order; those of one value are never sent."""
-    drawn: deque[Image] = deque()
+    drawn: deque[tuple[int, ...] | None] = deque()  # of a plane of one value its shape, else None
 
     def shown() -> Iterator[Image]:
         for plane in planes:
             ctx.report.check()
-            drawn.append(plane)
-            if not plane.is_constant:
+            if plane.is_constant:
+                drawn.append(plane.data.shape)
+            else:
+                drawn.append(None)
                 yield plane
 
     for heads in look.at_many(shown(), scale):
-        while drawn[0] is not heads.image:
-            yield _nothing(drawn.popleft())
-        yield to_image(label_cells(heads, look.cells.postprocess), drawn.popleft(), ctx)
-    yield from map(_nothing, drawn)
-
-
-def _nothing(plane: Image) -> Labels:
-    return np.zeros(plane.data.shape, np.int32)
+        while (shape := drawn.popleft()) is not None:
+            yield np.zeros(shape, np.int32)
+        yield to_image(label_cells(heads, look.cells.postprocess), heads.image, ctx)
+    for shape in drawn:
+        if shape is not None:
+            yield np.zeros(shape, np.int32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, get_args
@@ -151,6 +152,27 @@ def test_small_objects_and_empty_planes() -> None:
         some, none = segment_planes([Image(pixels, "YX"), empty], ctx, cells=cells, scale=scale)
         assert some.max() == count
         assert not none.any()
+
+
+def test_many_planes_of_one_value_are_not_held() -> None:
+    held: list[weakref.ref[Image]] = []
+
+    def planes() -> Iterator[Image]:
+        for number in range(20):
+            image = Image(np.full((8, 6), number, np.uint16), "YX")
+            held.append(weakref.ref(image))
+            yield image
+            del image
+            assert sum(one() is not None for one in held) <= 1
+
+    ctx, scale = context(), Scale(1.0, measured=True)
+    image, truth = plane()
+    cells = cell_model(ctx)
+    blank = [Image(np.zeros((5, 7), np.uint16), "YX")] * 2
+    some = segment_planes([*blank, image, *blank], ctx, cells=cells, scale=scale)
+    assert [int(labels.max()) for labels in some] == [0, 0, truth.max(), 0, 0]
+    shapes = [labels.shape for labels in segment_planes(planes(), ctx, cells=cells, scale=scale)]
+    assert shapes == [(8, 6)] * 20
 
 
 def test_labels_come_at_the_size_of_the_plane() -> None:
