@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
@@ -67,7 +66,9 @@ def predictor(
     """Return what sends tiles to a model and stitches what comes back, as often as it is called.
 
     tell: whether it reports its progress, by the tiles of all calls.
-    outputs: names of those that are asked for; none: all. A model that finds boxes gives them all.
+    outputs: names of those that are stitched; none: all. A model that finds boxes gives them all.
+        The server is asked for all in any case: TensorFlow Serving puts no requests together that
+        ask for some, nor holds them to `num_batch_threads`.
     Raises ModelMismatch if the model takes more than one input.
     """
     return _Session(signature, ctx, tell=tell, outputs=outputs)
@@ -90,10 +91,8 @@ class _Session:
         self._tell = tell
         self._input = _input_name(signature)
         self._finds_boxes = any(is_boxes(n, s.shape) for n, s in signature.outputs.items())
-        wanted = set(outputs)
-        if wanted and not self._finds_boxes:
-            asked = {name: spec for name, spec in signature.outputs.items() if name in wanted}
-            signature = replace(signature, outputs=asked)
+        wanted = set() if self._finds_boxes else set(outputs)
+        self._outputs = [name for name in signature.outputs if name in wanted or not wanted]
         self._signature = signature
         self._ctx = ctx
         self._done = 0
@@ -111,7 +110,7 @@ class _Session:
         check = self._ctx.report.check
         for reply in self._ctx.models.predict(self._signature, batches, check=check):
             count = sent.popleft()
-            _check_count(reply, count)
+            _check_count({name: reply[name] for name in self._outputs}, count)
             self._done += count
             if self._tell:
                 self._ctx.report.progress(self._done, self._total)
@@ -128,7 +127,7 @@ class _Session:
         cutter = TileCutter()
         for tiles in planes:
             self._total += len(tiles.layout)
-            waiting.append(_Plane(tiles, self._signature.outputs, finds_boxes=self._finds_boxes))
+            waiting.append(_Plane(tiles, self._outputs, finds_boxes=self._finds_boxes))
             most = most_tiles(tiles.layout.tile, self._ctx.limits)
             for batch in cutter.cut(tiles.plane, tiles.layout, batch=most):
                 sent.append(len(batch))

@@ -68,7 +68,7 @@ def with_labels(heads: Heads, postprocess: str) -> Heads:
 
 
 def needed_outputs(signature: Signature, postprocess: str) -> tuple[str, ...]:
-    """Return which outputs `label_cells` reads, so that the others need not be sent.
+    """Return which outputs `label_cells` reads, so that the others need not be stitched.
 
     postprocess: as for `label_cells`. Returns none where all are needed, or where the signature
     does not tell: then `label_cells` finds out with all of them.

@@ -15,6 +15,7 @@ from kiosk_tasks.imaging.tiling import TileLayout
 from kiosk_tasks.imaging.values import Heads, Scale, Tiles
 from kiosk_tasks.job import Context, Limits, Model, new_job
 from kiosk_tasks.jobs.predict import job_type
+from kiosk_tasks.ports import Signature
 from kiosk_tasks.prediction import Predictor, predictor, served
 from kiosk_tasks.run.local import MemoryReporter
 from kiosk_tasks.storage.memory import MemoryStorage
@@ -102,9 +103,21 @@ def test_planes_of_other_tiles_start_requests_of_their_own() -> None:
     assert [len(batch) for batch in model.seen] == [1, 2]
 
 
-def test_only_the_outputs_that_are_wanted_are_asked_for() -> None:
+def test_all_outputs_are_asked_for_and_those_that_are_wanted_stitched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """TensorFlow Serving batches only requests for all outputs of a signature."""
+    asked: list[set[str]] = []
+    plain = FakeModels.predict
+
+    def spy(self: FakeModels, signature: Signature, *args: Any, **named: Any) -> Any:
+        asked.append(set(signature.outputs))
+        return plain(self, signature, *args, **named)
+
+    monkeypatch.setattr(FakeModels, "predict", spy)
     predict, _ = asking(FakeModel(answer), "double")
     assert set(predict(tiles_of(1, (20, 20))).planes) == {"double"}
+    assert asked == [{"double", "both"}]
 
 
 def test_a_model_that_loses_tiles_is_found_out() -> None:
