@@ -1,4 +1,7 @@
-"""Which files can be read region by region, by their headers; and reading a small one whole."""
+"""Which files can be read region by region, by their headers; and reading a small one whole.
+
+What reads TIFF and OME-Zarr is imported where it is used: a worker that waits stays small.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,7 @@ import numpy as np
 from kiosk_tasks.imaging.image import Image
 from kiosk_tasks.imaging.io import TIFF_STARTS, refusing_damage
 from kiosk_tasks.imaging.limits import ImageLimits, check_file_bytes
-from kiosk_tasks.imaging.regions.tiff import look_at_tiff, open_tiff
 from kiosk_tasks.imaging.regions.values import Files, RegionImage, RegionReader
-from kiosk_tasks.imaging.regions.zarr import look_at_zarr, open_zarr
 from kiosk_tasks.imaging.zarr_names import is_zarr_input
 
 __all__ = ["look_at", "open_regions", "read_whole"]
@@ -37,6 +38,8 @@ def look_at(
     """
     with refusing_damage(name):
         if is_zarr_input(key, name):
+            from kiosk_tasks.imaging.regions.zarr import look_at_zarr
+
             image: RegionImage | None = look_at_zarr(
                 files, key, name=name, axes=axes, limits=limits
             )
@@ -44,6 +47,8 @@ def look_at(
             check_file_bytes(name, files.size(key), max_bytes=limits.max_bytes)
             if not files.read_range(key, 0, 4).startswith(TIFF_STARTS):
                 return None
+            from kiosk_tasks.imaging.regions.tiff import look_at_tiff
+
             image = look_at_tiff(files, key, name=name, axes=axes, limits=limits)
     if image is None or mpp is None:
         return image
@@ -57,8 +62,14 @@ def open_regions(image: RegionImage, files: Files) -> Iterator[RegionReader]:
     Raises UnreadableImage, MissingObject, and the bucket's errors.
     """
     with refusing_damage(image.name):
-        is_zarr = is_zarr_input(image.key, image.name)
-        opened = (open_zarr if is_zarr else open_tiff)(image, files)
+        if is_zarr_input(image.key, image.name):
+            from kiosk_tasks.imaging.regions.zarr import open_zarr
+
+            opened = open_zarr(image, files)
+        else:
+            from kiosk_tasks.imaging.regions.tiff import open_tiff
+
+            opened = open_tiff(image, files)
     with opened as reader:
         yield reader
 

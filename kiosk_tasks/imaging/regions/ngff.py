@@ -12,6 +12,7 @@ from kiosk_tasks.imaging.regions.zarr_files import ZarrFiles, read_json
 
 __all__ = ["OmeZarr", "read_ome_zarr"]
 
+_LONGEST_PATH = 200  # bytes: a bucket takes no more between two slashes
 _OLD_AXES = "tczyx"  # of NGFF 0.1 and 0.2, which had no others
 
 
@@ -102,7 +103,13 @@ def _fact(exc: Exception) -> str:
 def _checked_path(path: Any) -> str:
     """Return a path within the image's folder; raises ValueError for one that leaves it."""
     parts = str(path).split("/")
-    if not isinstance(path, str) or "\\" in path or any(part in ("", ".", "..") for part in parts):
+    if (
+        not isinstance(path, str)
+        or len(path.encode(errors="replace")) > _LONGEST_PATH
+        or not path.isprintable()
+        or "\\" in path
+        or any(part in ("", ".", "..") for part in parts)
+    ):
         raise ValueError(f"the path {str(path)[:60]!r}")
     return path
 

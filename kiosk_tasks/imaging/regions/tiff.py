@@ -48,7 +48,7 @@ def look_at_tiff(
             name=name,
             axes="CYX" if several else "YX",
             shape=(plan.channels, height, width) if several else (height, width),
-            dtype=plan.dtype.newbyteorder("=").name,
+            dtype=plan.dtype_name,
             mpp=tiff.mpp,
             chunk=(1, width) if plan.is_plain else plan.chunk,
             letters=letters,
@@ -61,7 +61,8 @@ def open_tiff(image: RegionImage, files: Files) -> AbstractContextManager[Region
     tiff = TiffImage(_opened(files, image.key), image.name, limits)
     try:
         plan = plan_of(tiff, image.letters)
-        if plan is None or (plan.channels, *plan.size) != (image.channels, *image.size):
+        expected = image.channels, *image.size, image.dtype
+        if plan is None or (plan.channels, *plan.size, plan.dtype_name) != expected:
             raise UnreadableImage(f"{image.name} was replaced by another image; submit it again.")
         if plan.is_plain:
             return RowsReader(image, files, plan.rows(), plan)

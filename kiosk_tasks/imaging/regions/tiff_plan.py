@@ -43,6 +43,11 @@ class TiffPlan:
         return kind.newbyteorder(self.tiff.series.parent.byteorder)
 
     @property
+    def dtype_name(self) -> str:
+        """What NumPy calls it in native byte order."""
+        return self.dtype.newbyteorder("=").name
+
+    @property
     def outer(self) -> tuple[int, ...]:
         """The dimensions of the series that are pages."""
         return tuple(self.tiff.shape[: len(self.tiff.shape) - len(self.page.shape)])

@@ -67,7 +67,8 @@ def open_zarr(image: RegionImage, files: Files) -> AbstractContextManager[Region
     ome = read_ome_zarr(inside, image.name)
     places = [image.letters.find(letter) for letter in image.axes]
     found = tuple(ome.array.shape[place] for place in places if place < len(ome.array.shape))
-    if (len(image.letters), found) != (len(ome.array.shape), image.shape):
+    expected = len(image.letters), image.shape, image.dtype
+    if (len(ome.array.shape), found, ome.array.dtype.name) != expected:
         raise UnreadableImage(f"{image.name} was replaced by another image; submit it again.")
     return ChunkReader(image, files, _ZarrChunks(files, inside, ome, image))
 

@@ -15,6 +15,7 @@ __all__ = ["Sharding", "ZarrArray", "array_v2", "array_v3"]
 
 _MOST_DIMENSIONS = 8
 _MOST_CHUNK_BYTES = 2**27  # decoded: four of them fit into a worker's memory
+_LONGEST_FILL = 40  # letters; those of the smallest 64-bit fraction are 24
 _KINDS = "buif"
 _V3_TYPES = frozenset(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)) | {
     "bool",
@@ -194,8 +195,13 @@ def _dtype(found: Any) -> np.dtype[Any]:
 
 def _fill(found: Any, dtype: np.dtype[Any]) -> Any:
     value = 0 if found is None else found
+    if not isinstance(value, (bool, int, float, str)) or len(str(value)) > _LONGEST_FILL:
+        raise ValueError(f"its fill value is {str(found)[:40]!r}")
     if isinstance(value, str) and value.startswith("0x"):
-        return np.frombuffer(bytes.fromhex(value[2:]), dtype.newbyteorder(">"))[0]
+        pixel = bytes.fromhex(value[2:])
+        if len(pixel) != dtype.itemsize:
+            raise ValueError(f"its fill value is {value!r}")
+        return np.frombuffer(pixel, dtype.newbyteorder(">"))[0]
     return np.array(value).astype(dtype)[()] if isinstance(value, str) else dtype.type(value)
 
 

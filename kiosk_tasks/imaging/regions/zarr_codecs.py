@@ -38,13 +38,16 @@ def packed_at_most(size_bytes: int) -> int:
 
 
 def unpack(data: bytes | memoryview, codecs: Sequence[Codec], size_bytes: int) -> Any:
-    """Return the bytes of a chunk: so many, or a ValueError or an error of the codec's."""
+    """Return the bytes of a chunk: so many, or a ValueError or an error of the codec's.
+
+    They are no part of `data`, which may be large: who keeps them keeps nothing else.
+    """
     for number in reversed(range(len(codecs))):
         most = size_bytes if number == 0 else packed_at_most(size_bytes)
         data = _UNPACK[codecs[number].name.removeprefix("numcodecs.")](data, most)
     if len(data) != size_bytes:
         raise ValueError(f"a chunk has {len(data)} bytes, where {size_bytes} should be")
-    return data
+    return bytes(data) if isinstance(data, memoryview) else data
 
 
 def _blosc(data: bytes | memoryview, most: int) -> Any:
@@ -52,9 +55,11 @@ def _blosc(data: bytes | memoryview, most: int) -> Any:
 
     if len(data) < _BLOSC_HEADER.size:
         raise ValueError("a chunk is cut short")
-    unpacked = _BLOSC_HEADER.unpack_from(data)[4]
+    *_, unpacked, _, packed = _BLOSC_HEADER.unpack_from(data)
     if unpacked > most:
         raise ValueError(f"a chunk claims {unpacked} bytes, where {most} should be")
+    if packed != len(data):  # the library believes its header, and reads past the chunk's end
+        raise ValueError(f"a chunk has {len(data)} bytes, where its header says {packed}")
     return imagecodecs.blosc_decode(bytes(data), numthreads=1)
 
 

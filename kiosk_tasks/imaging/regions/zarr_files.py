@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterable
 from typing import Any, BinaryIO, Protocol, cast
 
-from kiosk_tasks.errors import MissingObject, UnreadableImage
+from kiosk_tasks.errors import ArchiveTooLarge, MissingObject, UnreadableImage
 from kiosk_tasks.imaging._zip_directory import Entry, read_directory
 from kiosk_tasks.imaging.limits import ArchiveLimits, spaced
 from kiosk_tasks.imaging.regions.remote_file import RemoteFile
@@ -21,6 +21,7 @@ _METADATA_BYTES = 2**22  # of one file; those of published plates have 1 MB
 _LOCAL = struct.Struct("<4s5H3I2H")
 _SLACK_BYTES = 2**16  # what a writer may leave between two members
 _ZIP = ArchiveLimits(max_members=2**18)  # 2^36 px in chunks of 512 px
+_FEWER = "which larger chunks or shards make fewer"
 _STORED, _DEFLATED = 0, 8
 _ENCRYPTED = 0x2041
 _METADATA = ("zarr.json", ".zattrs", ".zgroup")
@@ -118,11 +119,14 @@ class ZarrZip:
         self._name = name
         file = RemoteFile(files, key)
         found: dict[str, Entry] = {}
-        entries = read_directory(cast("BinaryIO", file), file.size_bytes, name, _ZIP)
         starts = []
-        for entry in entries:
-            starts.append(entry.start)
-            found[entry.name.decode("utf-8", "replace")] = entry
+        try:
+            for entry in read_directory(cast("BinaryIO", file), file.size_bytes, name, _ZIP):
+                starts.append(entry.start)
+                found[entry.name.decode("utf-8", "replace")] = entry
+        except ArchiveTooLarge as exc:  # whose setting is that of archives of many images
+            most = spaced(_ZIP.max_members)
+            raise _refused(name, f"its zip file has more than {most} files, {_FEWER}") from exc
         self._root = _root(found)
         self._members = {
             path[len(self._root) :]: entry
@@ -131,6 +135,7 @@ class ZarrZip:
         }
         # A member's pixels begin after its local header, whose length only it knows itself.
         starts.sort()
+        self._begins: dict[int, int] = {}
         self._ends = dict(zip(starts, [*starts[1:], file.size_bytes], strict=True))
 
     def small(self, path: str) -> bytes | None:
@@ -165,8 +170,7 @@ class ZarrZip:
             return None
         if entry.method != _STORED or entry.flags & _ENCRYPTED:
             raise _refused(self._name, "its shards are packed within the zip; zip with `zip -0`")
-        begin = self._begin(entry)
-        return Span(self._key, begin + start, length, what)
+        return Span(self._key, self._begin(entry) + start, length, what)
 
     def content(self, span: Span, data: bytes | memoryview, most: int) -> bytes | memoryview:  # noqa: ARG002  checked by `span`
         """See ZarrFiles."""
@@ -178,8 +182,11 @@ class ZarrZip:
         return Span(self._key, entry.start, length, what)
 
     def _begin(self, entry: Entry) -> int:
-        head = self._files.read_range(self._key, entry.start, _LOCAL.size)
-        return entry.start + self._header_bytes(head)
+        """Return where the member's bytes start; of a shard, each chunk asks for it."""
+        if entry.start not in self._begins:
+            head = self._files.read_range(self._key, entry.start, _LOCAL.size)
+            self._begins[entry.start] = entry.start + self._header_bytes(head)
+        return self._begins[entry.start]
 
     def _header_bytes(self, head: bytes | memoryview) -> int:
         magic, *_, name_bytes, extra_bytes = _LOCAL.unpack(head[: _LOCAL.size])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tracemalloc
 import zlib
 from collections import Counter
@@ -339,9 +341,17 @@ def test_a_tile_that_claims_to_be_larger_is_refused(bucket: Counting) -> None:
 def test_tells_when_the_image_was_replaced(bucket: Counting) -> None:
     write(bucket, noise(128, 128), tile=(64, 64))
     image = look(bucket)
-    write(bucket, noise(128, 64), tile=(64, 64))
-    with pytest.raises(UnreadableImage, match="replaced"), open_regions(image, bucket):
-        pass
+    for pixels in (noise(128, 64), noise(128, 128).astype("uint32")):
+        write(bucket, pixels, tile=(64, 64))
+        with pytest.raises(UnreadableImage, match="replaced"), open_regions(image, bucket):
+            pass
+
+
+def test_a_worker_that_waits_holds_no_readers() -> None:
+    code = "import sys, kiosk_tasks.stages; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = {name for name in run.stdout.split() if name.startswith("kiosk_tasks.imaging.regions")}
+    assert loaded <= {f"kiosk_tasks.imaging.regions{part}" for part in ("", ".looking", ".values")}
 
 
 @pytest.mark.parametrize("name", [*TRAPS, *BOMBS])

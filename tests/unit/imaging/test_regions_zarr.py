@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import google_crc32c
 import numpy as np
 import pytest
 import zarr
@@ -22,8 +23,9 @@ from zarr.codecs import (
 )
 
 from kiosk_tasks.errors import ImageTooLarge, InvalidAxes, MissingObject, UnreadableImage
-from kiosk_tasks.imaging.limits import ImageLimits
-from kiosk_tasks.imaging.regions import RegionImage, look_at, open_regions, read_whole
+from kiosk_tasks.imaging.limits import ArchiveLimits, ImageLimits
+from kiosk_tasks.imaging.regions import RegionImage, look_at, open_regions, read_whole, zarr_files
+from kiosk_tasks.imaging.regions.zarr_codecs import Codec, unpack
 from kiosk_tasks.storage.local import LocalStorage
 from tests.ome_zarr import noise, write_ome_zarr, zip_folder
 
@@ -139,13 +141,36 @@ def test_reads_a_zip_file_of_it(
         check_equal(bucket, PLANE, key)
 
 
-def test_reads_shards_within_a_zip_file(bucket: LocalStorage) -> None:
+def test_reads_shards_within_a_zip_file(
+    bucket: LocalStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = write(bucket, PLANE, "yx", version="0.5", chunks=(16, 16), shards=(48, 32))
     zip_folder(folder, bucket.root / "tissue.ozx")
     check_equal(bucket, PLANE, "tissue.ozx")
+    image = look(bucket, "tissue.ozx")
+    read_range, lengths = bucket.read_range, []
+
+    def counted(key: str, start: int, length: int) -> bytes:
+        lengths.append(length)
+        return read_range(key, start, length)
+
+    monkeypatch.setattr(bucket, "read_range", counted)
+    with open_regions(image, bucket) as reader:
+        lengths.clear()
+        reader.read(slice(None), slice(None))
+    assert lengths.count(30) == 6  # the header of each of the 2 × 3 shards, not of its 6 chunks
     zip_folder(folder, bucket.root / "tissue.ozx", packed=True)
     with pytest.raises(UnreadableImage, match="zip -0"):
         check_equal(bucket, PLANE, "tissue.ozx")
+
+
+def test_refuses_a_zip_file_of_too_many_files(
+    bucket: LocalStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zip_folder(write(bucket, PLANE, "yx"), bucket.root / "tissue.ozx")
+    monkeypatch.setattr(zarr_files, "_ZIP", ArchiveLimits(max_members=7))
+    with pytest.raises(UnreadableImage, match="more than 7 files, which larger chunks"):
+        look(bucket, "tissue.ozx")
 
 
 @pytest.mark.parametrize("options", [{}, {"shards": (64, 64)}], ids=["chunks", "shards"])
@@ -234,6 +259,8 @@ IMAGE_TRAPS: dict[str, tuple[Any, str]] = {
     "path up": (lambda found: _path(found, "../../other.zarr/0"), "the path"),
     "whole path": (lambda found: _path(found, "/etc"), "the path"),
     "empty path": (lambda found: _path(found, ""), "the path"),
+    "long path": (lambda found: _path(found, "a" * 300), "the path"),
+    "path of no letters": (lambda found: _path(found, "a\0b"), "the path"),
     "path of numbers": (lambda found: _path(found, 0), "the path"),
     "other array": (lambda found: _path(found, "7"), "no array 7"),
     "axes": (lambda found: found["multiscales"][0].update(axes=[]), "0 axes for 2"),
@@ -255,7 +282,10 @@ ARRAY_TRAPS: dict[str, tuple[dict[str, Any], str]] = {
     "filters": ({"filters": [{"id": "pickle"}]}, "filters"),
     "codec": ({"compressor": {"id": "pickle"}}, "packed with pickle"),
     "no codec": ({"compressor": "zstd"}, "compressor"),
-    "fill": ({"fill_value": {"a": 1}}, "missing"),
+    "fill": ({"fill_value": {"a": 1}}, "its fill value"),
+    "fill of many": ({"fill_value": [1, 2]}, "its fill value"),
+    "fill of no bytes": ({"fill_value": "0x"}, "its fill value"),
+    "endless fill": ({"fill_value": "1" * 10_000}, "its fill value is '1{40}'"),
     "separator": ({"dimension_separator": "/../"}, "unknown way"),
 }
 
@@ -362,6 +392,25 @@ def test_what_a_chunk_claims_is_checked_first(bucket: LocalStorage, codec: Any, 
         read_whole(look(bucket), bucket)
 
 
+def test_blosc_never_reads_past_a_chunk(bucket: LocalStorage) -> None:
+    folder = write(bucket, PLANE, "yx", levels=1, compressors=Blosc("lz4"))
+    chunk = folder / "0" / "0.0"
+    content = bytearray(chunk.read_bytes())
+    content[12:16] = (2**30).to_bytes(4, "little")  # what it says it has
+    chunk.write_bytes(content)
+    with pytest.raises(UnreadableImage, match="where its header says 1073741824"):
+        read_whole(look(bucket), bucket)
+
+
+def test_a_chunk_that_is_kept_keeps_nothing_else() -> None:
+    many = bytes(range(100))
+    with_checksum = many + google_crc32c.value(many).to_bytes(4, "little")
+    for codecs, fetched in (((), many), ((Codec("crc32c", "v3"),), with_checksum)):
+        kept = unpack(memoryview(fetched), codecs, len(many))
+        assert type(kept) is bytes  # a view would keep all that was fetched at once
+        assert kept == many
+
+
 def test_checksums_of_a_zip_file_count(bucket: LocalStorage) -> None:
     folder = write(bucket, PLANE, "yx", compressors=None)
     path = zip_folder(folder, bucket.root / "tissue.ozx")
@@ -375,6 +424,7 @@ def test_checksums_of_a_zip_file_count(bucket: LocalStorage) -> None:
 def test_tells_when_the_image_was_replaced(bucket: LocalStorage) -> None:
     folder = write(bucket, PLANE, "yx")
     image = look(bucket)
-    edit(folder / "0" / ".zarray", lambda found: found.update(shape=[20, 90]))
-    with pytest.raises(UnreadableImage, match="replaced"), open_regions(image, bucket):
-        pass
+    for changes in ({"shape": [20, 90]}, {"shape": [70, 90], "dtype": "|u1"}):
+        edit(folder / "0" / ".zarray", lambda found, changes=changes: found.update(changes))
+        with pytest.raises(UnreadableImage, match="replaced"), open_regions(image, bucket):
+            pass
