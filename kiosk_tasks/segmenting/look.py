@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -43,9 +43,12 @@ class Look:
         """
         return self.predict_many(self._tiles(plane, scale) for plane in planes)
 
-    def at_scales(self, plane: Image, scales: Iterable[Scale]) -> Iterator[Heads]:
-        """Yield what `at` returns at each scale, in order; the next is predicted meanwhile."""
-        return self.predict_many(self._tiles(plane, scale) for scale in scales)
+    def at_scales(self, plane: Image, scales: Iterable[Scale]) -> Generator[Heads]:
+        """Yield what `at` returns at each scale, in order; the next is predicted meanwhile.
+
+        Closing it cancels what is under way.
+        """
+        yield from self.predict_many(self._tiles(plane, scale) for scale in scales)
 
     def _tiles(self, plane: Image, scale: Scale) -> Tiles:
         return prepare(plane, scale, cells=self.cells, signature=self.signature)

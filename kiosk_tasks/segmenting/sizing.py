@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from statistics import median
 from typing import Any
 
@@ -122,17 +123,17 @@ def _measured(plane: Image, scale: Scale, look: Look) -> tuple[Heads, float | No
         for factor in COARSER_VIEWS
         if shortest * factor >= SMALLEST_VIEW
     ]
-    views = look.at_scales(plane, [scale, *coarser[:1]])
-    heads = with_labels(next(views), look.cells.postprocess)
-    estimates = _estimate(heads, look.cells)
-    for place, view_scale in enumerate(coarser):
-        view = look.at(plane, view_scale) if place else next(views)
-        found = _estimate(view, look.cells)
-        if place == 0 and estimates and found:
-            one, other = estimates[0], found[0]
-            if max(one, other) < AGREEMENT * min(one, other):
-                return heads, one
-        estimates += found
+    with closing(look.at_scales(plane, [scale, *coarser[:1]])) as views:
+        heads = with_labels(next(views), look.cells.postprocess)
+        estimates = _estimate(heads, look.cells)
+        for place, view_scale in enumerate(coarser):
+            view = look.at(plane, view_scale) if place else next(views)
+            found = _estimate(view, look.cells)
+            if place == 0 and estimates and found:
+                one, other = estimates[0], found[0]
+                if max(one, other) < AGREEMENT * min(one, other):
+                    return heads, one
+            estimates += found
     return heads, agreed_diameter(estimates)
 
 

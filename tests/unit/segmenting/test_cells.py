@@ -274,3 +274,27 @@ def test_cells_that_told_the_size_are_not_made_again(monkeypatch: pytest.MonkeyP
     heads = fitting_heads(image, ctx, look=look, scale=Scale(1.0, measured=False))
     np.testing.assert_array_equal(label_cells(heads, "deep_watershed"), again)
     assert made.count((160, 200)) == 1
+
+
+def test_what_is_under_way_is_cancelled_when_cells_cannot_be_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    closed: list[bool] = []
+
+    class Watched(FakeModels):
+        def predict(self, *args: Any, **named: Any) -> Any:
+            try:
+                yield from super().predict(*args, **named)
+            finally:
+                closed.append(True)
+
+    def fail(_heads: Heads) -> Any:
+        raise ModelMismatch("no cells")
+
+    ctx = replace(context(), models=Watched({NUCLEI: ours()}))
+    look = look_with(cell_model(ctx), ctx)
+    monkeypatch.setattr(labelling, "POSTPROCESSING", {"deep_watershed": fail})
+    with pytest.raises(ModelMismatch, match="no cells") as error:
+        fitting_heads(plane()[0], ctx, look=look, scale=Scale(1.0, measured=False))
+    assert error.tb is not None  # its frames are still there, and hold what they held
+    assert closed == [True]
