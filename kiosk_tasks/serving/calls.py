@@ -34,5 +34,6 @@ class Call:
         """Seconds from sending to the answer, which is there."""
         return (self._answered_s or time.perf_counter()) - self._sent_s
 
-    def _answered(self, _: Any) -> None:
-        self._answered_s = time.perf_counter()
+    def _answered(self, future: Any) -> None:
+        if future is self.future:  # not one that was lost, and is told of late
+            self._answered_s = time.perf_counter()
