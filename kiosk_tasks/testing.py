@@ -13,6 +13,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from kiosk_tasks.errors import UnknownModel
+from kiosk_tasks.fan_out import FanOut
 from kiosk_tasks.job import Context, JobType, new_job
 from kiosk_tasks.ports import Fact, Signature, TensorSpec, no_check
 from kiosk_tasks.run.local import MemoryReporter
@@ -87,11 +88,9 @@ def run_job(
     pixels: an array, (Y, X) or with channels last, or the bytes of a file.
     answer: stands for the model, of one channel; a job type without one needs none.
     name: the user's name of the file. params: the job's parameters.
-    Raises the KioskError that would make the job fail, and ValueError for a job type that fans
-    out: test its stages one by one.
+    Raises the KioskError that would make the job fail, and ValueError where the job fans out: test
+    its stages one by one.
     """
-    if any(step.fans_out for step in job_type.steps):
-        raise ValueError(f"{job_type.name} hands work to children, which run_job does not run.")
     storage, key = MemoryStorage(), f"uploads/{name}"
     storage.put(key, pixels if isinstance(pixels, bytes) else _tiff(pixels))
     job = new_job(job_type, {"input_file_name": key, **params})
@@ -99,7 +98,11 @@ def run_job(
     models = PretendModel(answer or (lambda _: {}))
     ctx = Context(job, job.params, storage, models, report)
     check_job(job_type.steps, ctx)
-    value = run_stages(job_type.steps, None, ctx)
+    value: Any = None
+    for step in job_type.steps:
+        value = run_stages([step], value, ctx)
+        if isinstance(value, FanOut):
+            raise ValueError(f"{job_type.name} hands work to children, which run_job does not run.")
     with zipfile.ZipFile(io.BytesIO(storage.get(value["output_file_name"]))) as packed:
         files = {member: packed.read(member) for member in packed.namelist()}
     return Ran(files, report.notes())
