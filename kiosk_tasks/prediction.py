@@ -119,6 +119,7 @@ class _Session:
                 start += waiting[0].add(reply, start)
                 if not waiting[0].missing:
                     yield waiting.popleft().heads()
+            del reply  # else it would be held while the next one is awaited
 
     def _batches(
         self, planes: Iterable[Tiles], waiting: deque[_Plane], sent: deque[int]

@@ -124,10 +124,12 @@ class TensorFlowServing:
                 calls.append(Call(request, self._send, items=items))
                 if outputs is not None:
                     yield outputs
+                del batch, request, outputs  # else they would be held while others are awaited
             while calls:
                 outputs = self._receive(calls[0], signature, check)
                 calls.popleft()
                 yield outputs
+                del outputs
         finally:
             for call in calls:
                 call.future.cancel()

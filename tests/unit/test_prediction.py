@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -126,3 +127,20 @@ def test_a_model_that_loses_tiles_is_found_out() -> None:
     )
     with pytest.raises(ModelMismatch, match="4 tiles were sent; of output double 3 came back"):
         list(predict.many([tiles_of(number, (16, 16)) for number in range(4)]))
+
+
+def test_replies_are_let_go_before_the_next_are_awaited(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[weakref.ref[Any]] = []
+
+    def watched(*given_to: Any, **_: Any) -> Iterator[Any]:
+        for batch in given_to[-1]:
+            assert not any(one() is not None for one in given)
+            reply = answer(batch["image"])
+            given.append(weakref.ref(reply["double"]))
+            yield reply
+            del reply
+
+    monkeypatch.setattr(FakeModels, "predict", watched)
+    predict, _ = asking(FakeModel(answer))
+    assert len(list(predict.many([tiles_of(1, (60, 60)), tiles_of(2, (20, 20))]))) == 2
+    assert len(given) > 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -203,6 +204,19 @@ def test_batches_are_drawn_lazily_and_cancelled_when_nobody_reads(
     assert not gone.is_set()
     replies.close()  # type: ignore[attr-defined]
     assert gone.wait(10)
+
+
+def test_replies_are_let_go_before_the_next_are_awaited(client: TensorFlowServing) -> None:
+    signature = client.signature("M")
+    given: list[weakref.ref[Any]] = []
+
+    def none_is_held() -> None:
+        assert not any(one() is not None for one in given)
+
+    for outputs in client.predict(signature, map(batch, range(6)), check=none_is_held):
+        given.append(weakref.ref(outputs["y"]))
+        del outputs
+    assert len(given) == 6
 
 
 def test_nothing_is_sent_that_does_not_fit(script: Script, client: TensorFlowServing) -> None:
