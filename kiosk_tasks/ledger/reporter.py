@@ -7,9 +7,9 @@ import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
-from kiosk_tasks.errors import Cancelled, ClaimLost
+from kiosk_tasks.errors import Cancelled, ClaimLost, UnknownJob
 from kiosk_tasks.job import Status
 from kiosk_tasks.ledger.ledger import Ledger
 from kiosk_tasks.ledger.pulse import Pulse
@@ -132,8 +132,9 @@ class LedgerReporter:
             try:
                 self._ledger.write(self._claim, fields)
             except ClaimLost:
-                if self._ledger.record(self._claim.job_id).status is Status.CANCELLED:
-                    raise Cancelled(f"job {self._claim.job_id} was cancelled.") from None
+                with suppress(UnknownJob):  # the record is gone, which the heart is to outlive
+                    if self._ledger.record(self._claim.job_id).status is Status.CANCELLED:
+                        raise Cancelled(f"job {self._claim.job_id} was cancelled.") from None
                 raise
             self._written_s = time.monotonic()
             with self._keeping:

@@ -164,6 +164,19 @@ def test_reporter_learns_that_another_run_has_the_job(
         pass
 
 
+def test_heart_outlives_a_record_that_is_gone(
+    ledger: Ledger, heart: Heart, claimed: Claim, broker: Broker
+) -> None:
+    with heart.beating(claimed, seconds=60) as pulse:
+        report = LedgerReporter(ledger, pulse, quiet_s=0)
+        broker.client.delete(f"{broker.prefix}job:{claimed.job_id}")
+        report.put({"progress": "5"})
+        wait_for(lambda: pulse.error is not None, limit_s=10)
+        assert isinstance(pulse.error, ClaimLost)
+        assert heart._thread
+        assert heart._thread.is_alive()
+
+
 class Noting(Ledger):
     """A ledger that notes each write of a run; the first may be held up."""
 
