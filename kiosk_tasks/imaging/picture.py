@@ -76,7 +76,7 @@ def grey_picture(plane: NDArray[Any], size: tuple[int, int]) -> NDArray[np.uint8
         grey = _looked_up(plane, floor, ceiling)
     else:
         grey = _greys(plane, floor, ceiling)
-    if size[0] >= plane.shape[0]:
+    if max(plane.shape) <= _LARGEST:  # else a narrow one may shrink along one axis only
         return enlarged(grey, size[0] // plane.shape[0])
     picture = Pillow.fromarray(grey).resize(size[::-1], Pillow.Resampling.BILINEAR)
     return np.array(picture)

@@ -99,6 +99,14 @@ def test_few_whole_numbers_are_stretched_as_all_pixels_are(dtype: type[np.generi
     np.testing.assert_array_equal(picture.grey_picture(plane, size), np.asarray(expected))
 
 
+@pytest.mark.parametrize("shape", [(1, 2100), (500, 2049), (2049, 3), (7, 2048), (2100, 2100)])
+def test_pictures_have_the_size_that_is_said(shape: tuple[int, int]) -> None:
+    plane = np.arange(shape[0] * shape[1], dtype=np.uint16).reshape(shape)
+    size = picture.picture_size(shape)
+    assert max(size) == 2048
+    assert picture.grey_picture(plane, size).shape == size
+
+
 @pytest.mark.parametrize("enlarged", [0, 1, 2, 8])
 @pytest.mark.parametrize("shape", [(1, 1), (40, 7)])
 def test_pictures_come_back_whichever_way_they_are_packed(
