@@ -52,10 +52,12 @@ class ZipWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if kind is None:
-            self._finish()
-        if self._owned:
-            self._file.close()
+        try:
+            if kind is None:
+                self._finish()
+        finally:
+            if self._owned:
+                self._file.close()
 
     def add(self, name: str, content: bytes, *, packed: bool = False) -> None:
         """Add a member that is in memory. packed: whether to deflate it."""

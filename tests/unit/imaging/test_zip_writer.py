@@ -80,3 +80,16 @@ def test_nothing_is_an_archive_too(tmp_path: Path) -> None:
     with ZipWriter(tmp_path / "a.zip"):
         pass
     assert (tmp_path / "a.zip").read_bytes() == plainly_zipped({})
+
+
+def test_the_file_is_closed_when_its_end_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_archive: ZipWriter) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(ZipWriter, "_finish", full)
+    archive = ZipWriter(tmp_path / "a.zip")
+    with pytest.raises(OSError, match="no space"), archive:
+        pass
+    assert archive._file.closed
