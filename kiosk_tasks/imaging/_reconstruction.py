@@ -46,7 +46,7 @@ def _settle(window: FloatPlane, ceiling: FloatPlane, half_widths: list[int]) -> 
     while True:
         dilated = _dilate(window, half_widths)
         np.minimum(dilated, ceiling, out=dilated)
-        if np.array_equal(dilated, inside):
+        if not (dilated > inside).any():  # asked so, NaN lets it end
             return moved
         inside[...] = dilated
         moved = True

@@ -100,3 +100,16 @@ def test_sets_grow_as_scipy_dilates(rows: int, columns: int, radius: int, seed: 
 def test_flat_and_empty_planes_have_none() -> None:
     assert not h_maxima(np.ones((5, 6), np.float32), 0.1).any()
     assert h_maxima(np.zeros((0, 6), np.float32), 0.1).shape == (0, 6)
+
+
+def test_a_plane_with_nan_is_flooded_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    plane = np.random.default_rng(0).random((40, 40)).astype(np.float32)
+    plane[20, 20] = np.nan
+    dilate, calls = _reconstruction._dilate, iter(range(10_000))
+
+    def counted(*arguments: Any) -> Any:
+        assert next(calls, None) is not None, "it goes on for ever"
+        return dilate(*arguments)
+
+    monkeypatch.setattr(_reconstruction, "_dilate", counted)
+    _reconstruction.reconstruct(plane - np.float32(0.1), plane, 1)
