@@ -20,7 +20,8 @@ _SMALL_PIXELS = 2**17
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
 _ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
-_WIDTH, _HEIGHT, _COMPRESSION = 256, 257, 259
+_WIDTH, _HEIGHT, _COMPRESSION, _SAMPLES = 256, 257, 259, 277
+_MOST_SAMPLES = 4  # of a pixel: colours and transparency; packed, thousands fit a small file
 _NO_COMPRESSION = 1
 _ENTRY_BYTES = 12
 _FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
@@ -30,7 +31,8 @@ _FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 def is_small(data: bytes) -> bool:
     """Tell whether a whole file is a small image, as its first header has it.
 
-    A TIFF of several compressed pages is none: what they unpack to is not known by its size.
+    A TIFF of several compressed pages, or of many compressed samples per pixel, is none: what they
+    unpack to is not known by its size.
     """
     if len(data) > SMALL_BYTES:
         return False
@@ -57,7 +59,9 @@ def _of_tiff(data: bytes, order: str) -> int:
     tags = dict(_tags(data, order, at + 2, count))
     (following,) = struct.unpack_from(f"{order}I", data, at + 2 + count * _ENTRY_BYTES)
     packed = tags.get(_COMPRESSION, _NO_COMPRESSION) != _NO_COMPRESSION
-    return 0 if packed and following else tags.get(_WIDTH, 0) * tags.get(_HEIGHT, 0)
+    if packed and (following or tags.get(_SAMPLES, 1) > _MOST_SAMPLES):
+        return 0
+    return tags.get(_WIDTH, 0) * tags.get(_HEIGHT, 0)
 
 
 def _tags(data: bytes, order: str, at: int, count: int) -> Iterator[tuple[int, int]]:

@@ -64,6 +64,18 @@ def test_small_is_what_says_so(data: bytes, small: bool) -> None:
     assert is_small(data) is small
 
 
+def test_many_packed_samples_of_a_pixel_are_not_small() -> None:
+    def many(**how: Any) -> bytes:
+        file = BytesIO()
+        tifffile.imwrite(
+            file, plane(64, 64, 200), photometric="minisblack", planarconfig="contig", **how
+        )
+        return file.getvalue()
+
+    assert is_small(many())
+    assert not is_small(many(compression="zlib"))
+
+
 @given(st.sampled_from([b"II*\0", b"MM\0*", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"]), st.binary())
 def test_no_bytes_break_it(start: bytes, rest: bytes) -> None:
     assert is_small(start + struct.pack("<I", 8) + rest) in (True, False)
