@@ -24,7 +24,7 @@ from kiosk_tasks.segmenting.heads import COMPARTMENTS
 from kiosk_tasks.segmenting.labelling import label_cells
 from kiosk_tasks.segmenting.large import BlockFacts, Plan, Sight, Unit
 from kiosk_tasks.segmenting.large_heads import HeadRows, tiles_of
-from kiosk_tasks.segmenting.large_memory import give_back
+from kiosk_tasks.segmenting.large_memory import give_back, small_heap
 from kiosk_tasks.segmenting.large_parts import PartsWriter
 from kiosk_tasks.segmenting.large_pixels import RawRows, SeenRows, source_of
 from kiosk_tasks.segmenting.multiplex import label_compartment
@@ -35,6 +35,7 @@ _BATCH = 4  # tiles in a request at most; several are in memory, with their repl
 _BAND = 512  # rows; `SeenRows` begins at a multiple of it
 
 
+@small_heap()
 def label_unit(plan: Plan, unit: Unit, ctx: Context[Any], target: Path) -> None:
     """Find the cells of a unit's blocks, and leave them in a file that `PartsReader` reads."""
     total = len(plan.sights) * (unit.end_row - unit.first_row)

@@ -12,7 +12,7 @@ from kiosk_tasks.outputs import OutputFile, stem_of
 from kiosk_tasks.outputs.large import large_files
 from kiosk_tasks.outputs.large_shapes import MOST_OUTLINES, MOST_ROIS
 from kiosk_tasks.scratch import scratch_folder
-from kiosk_tasks.segmenting.large_memory import give_back
+from kiosk_tasks.segmenting.large_memory import give_back, small_heap
 from kiosk_tasks.segmenting.large_result import BlockCells, LargeCells
 from kiosk_tasks.stages import store
 
@@ -22,6 +22,7 @@ More = Callable[[Sequence[BlockCells], str], Iterable[OutputFile]]
 """Makes files of all label images of a job; the text is what their names begin with."""
 
 
+@small_heap()
 def save_large(cells: LargeCells, ctx: Context[Any], *, more: More | None = None) -> dict[str, str]:
     """Write the files of each label image, and leave them as one archive; `more` adds others."""
     stem, plan = stem_of(ctx.job.source.name), cells.plan

@@ -13,7 +13,7 @@ from kiosk_tasks.imaging.limits import ImageLimits, spaced
 from kiosk_tasks.imaging.regions import RegionImage, look_at, open_regions
 from kiosk_tasks.job import Context
 from kiosk_tasks.segmenting.large import Input, Large
-from kiosk_tasks.segmenting.large_memory import give_back
+from kiosk_tasks.segmenting.large_memory import small_heap
 from kiosk_tasks.segmenting.large_plan import check_channel
 from kiosk_tasks.segmenting.large_survey import Survey, survey
 from kiosk_tasks.stages import download
@@ -70,6 +70,7 @@ def fetch_or_refer(ctx: Context[Any], *, blockwise: bool = True) -> Image | Larg
         ) from exc
 
 
+@small_heap()
 def surveyed(
     large: Large, inputs: Sequence[Input], ctx: Context[Any], **more: tuple[Any, ...]
 ) -> Surveyed:
@@ -82,7 +83,6 @@ def surveyed(
             check_channel(large.image, channel)
     with open_regions(large.image, ctx.storage) as reader:
         found = survey(reader, large.image, inputs, ctx.report.check)
-    give_back()
     return Surveyed(large.image, tuple(inputs), tuple(found), **more)
 
 

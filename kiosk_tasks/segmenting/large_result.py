@@ -19,7 +19,7 @@ from kiosk_tasks.imaging.labels import Labels
 from kiosk_tasks.job import Context
 from kiosk_tasks.ports import Storage
 from kiosk_tasks.segmenting.large import BlockFacts, Plan, Shown
-from kiosk_tasks.segmenting.large_memory import give_back
+from kiosk_tasks.segmenting.large_memory import give_back, small_heap
 from kiosk_tasks.segmenting.large_parts import PartsReader
 
 __all__ = ["BlockCells", "LargeCells", "Numbers", "gathered", "number_cells"]
@@ -71,6 +71,7 @@ class LargeCells:
     numbers: tuple[Numbers, ...]
 
 
+@small_heap()
 def gathered(value: Gathered, ctx: Context[Any]) -> LargeCells:
     """Put the units together; raises PartFailed if one has failed."""
     failed = [outcome for outcome in value.outcomes if not outcome.ok]
