@@ -44,8 +44,7 @@ GREYS = 256 - len(PALETTE)
 
 _LARGEST = 2048  # px, either side of the picture
 _SMALLEST = 800  # px; smaller pictures are enlarged by a whole number
-_ENOUGH = 384  # px; from there on not more than sixfold: 64 px crops have most of their bytes here
-_MOST_TIMES = 6
+_CROP, _ENOUGH = 80, 384  # px; of crops up to 80 px, which come by thousands, less is enough
 _NEAR = 3  # px between two cells that shall not have one colour
 _GAMMA = 0.7  # below 1: dim cells show
 _DARK, _BRIGHT = 1.0, 99.8  # percentiles that become black and white
@@ -59,8 +58,8 @@ def picture_size(shape: tuple[int, int]) -> tuple[int, int]:
     if longest > _LARGEST:
         factor = _LARGEST / longest
         return max(round(height * factor), 1), max(round(width * factor), 1)
-    most = max(_MOST_TIMES, -(-_ENOUGH // longest))
-    times = min(-(-_SMALLEST // longest), _LARGEST // longest, most)
+    least = _ENOUGH if longest <= _CROP else _SMALLEST
+    times = min(-(-least // longest), _LARGEST // longest)
     return height * times, width * times
 
 
