@@ -106,7 +106,8 @@ class Stage:
     model: what the stage asks the model server for, where the job names nothing else.
     check: finds out, before any stage runs, whether this one could.
     fans_out: may return a `FanOut`; the next stage gets `Gathered` then, else what it returned.
-    tidy: where it does not fan out, it leaves nothing in the bucket that would have to be removed.
+    seldom: it fans out for few jobs, and leaves nothing in the bucket for others: these are not to
+        pay for it. Its link goes on behind it, and is cut there only where it has fanned out.
     """
 
     name: str
@@ -116,7 +117,12 @@ class Stage:
     model: Model | None = None
     check: Callable[[Context[Any]], None] | None = None
     fans_out: bool = False
-    tidy: bool = False
+    seldom: bool = False
+
+    @property
+    def ends_link(self) -> bool:
+        """Whether a message never goes on behind it."""
+        return self.fans_out and not self.seldom
 
 
 def stage(

@@ -124,7 +124,7 @@ def _run(
             return outcomes, time.perf_counter() - start
     # A movie or an archive has jobs of its own: one image may keep all workers busy.
     types = (find_for(request.type_name, {"input_file_name": name}) for name in request.images)
-    fans_out = any(step.fans_out and not step.tidy for one in types for step in one.steps)
+    fans_out = any(step.ends_link for one in types for step in one.steps)
     fans_out = fans_out or any(map(_is_large, request.images.values()))
     with _stack(console, workers if fans_out else min(workers, len(request.images))) as stack:
         start = time.perf_counter()

@@ -203,7 +203,7 @@ job_type = JobType(
             model=MODEL,
             check=check_model,
             fans_out=True,
-            tidy=True,
+            seldom=True,
         ),
         postprocess,
         Stage("upload", save, Status.SAVING),

@@ -234,7 +234,7 @@ job_type = JobType(
             model=MODEL,
             check=check_models,
             fans_out=True,
-            tidy=True,
+            seldom=True,
         ),
         postprocess,
         Stage("upload", save, Status.SAVING),

@@ -18,10 +18,6 @@ from kiosk_tasks.settings import Settings, is_loopback, through_sentinels, urls_
 __all__ = ["connect", "open_to_network"]
 
 _USER = "kiosk"
-_COLUMNS = "name,uuid,state,received,runtime,worker"
-"""Of Flower's list of tasks, where nobody has chosen any."""
-_OURS = "name,uuid,state,kwargs,received,runtime,worker"
-"""With the job's id: a task has one of its own where its message may not be the job's last."""
 
 
 def connect() -> None:
@@ -44,8 +40,6 @@ def _prepare(**_: Any) -> None:
 
     settings = Settings.load()
     _close(options, settings)
-    if options.tasks_columns == _COLUMNS:
-        options.tasks_columns = _OURS
     BaseHandler.get_active_queue_names = _queue_names
     if through_sentinels(settings.broker_url):
         _ask_every_sentinel(settings)

@@ -61,7 +61,8 @@ def plan_links(
 ) -> tuple[Link, ...]:
     """Cut a job type's stages into links.
 
-    A stage that fans out ends its link: nothing waits inside a task.
+    A stage that fans out ends its link, as nothing waits inside a task; one that seldom does, only
+    when it has.
     mode: "queue" joins neighbours on one queue; "stage" makes each stage a link.
     stage_queues: queue of a stage by its name, or by "job.stage", over what the stage declares.
     """
@@ -74,7 +75,7 @@ def plan_links(
     if mode == "stage":
         return tuple(Link(i, i + 1, queue) for i, queue in enumerate(queues))
     links: list[Link] = []
-    waits = list(accumulate((s.fans_out for s in job_type.steps[:-1]), initial=0))
+    waits = list(accumulate((s.ends_link for s in job_type.steps[:-1]), initial=0))
     for (queue, _), run in groupby(zip(queues, waits, strict=True)):
         start = links[-1].stop if links else 0
         links.append(Link(start, start + len(list(run)), queue))

@@ -42,7 +42,7 @@ def link_at(job_type: JobType[Any], start: int) -> Link:
 def reach(job_type: JobType[Any], start: int) -> int:
     """Return the stage before which one task must stop that runs all it can from `start` on."""
     stages = enumerate(job_type.steps[start:], start + 1)
-    return next((stop for stop, step in stages if step.fans_out), len(job_type.steps))
+    return next((stop for stop, step in stages if step.ends_link), len(job_type.steps))
 
 
 def next_here(job_type: JobType[Any], link: Link) -> Link | None:
@@ -51,7 +51,7 @@ def next_here(job_type: JobType[Any], link: Link) -> Link | None:
     None if there is none, or if it is for another queue or, by KIOSK_LINKS, for a task of its own.
     """
     stop = link.stop
-    if stop == len(job_type.steps) or not job_type.steps[stop - 1].fans_out:
+    if stop == len(job_type.steps) or not job_type.steps[stop - 1].ends_link:
         return None
     more = link_at(job_type, stop)
     same_queue = link.queue in (more.lane, lane_of(more.queue, ADMIT))
@@ -118,7 +118,7 @@ def send(
         signature = _signature(app, job_type, job_id, first, given)
         signature.options["ignore_result"] |= ignore_result
         signatures.append(signature)
-        if job_type.steps[link.stop - 1].fans_out:
+        if job_type.steps[link.stop - 1].ends_link:
             break
     whole = links[len(signatures) - 1].stop == len(job_type.steps)
     named = {"task_id": job_id, **options} if whole else options

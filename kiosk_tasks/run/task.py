@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 
 _LEDGER_AWAY_S = 1.0
 """A run that cannot reach the ledger waits so long before it puts its message back."""
+_CUT = object()
+"""What a run gives that has fanned out before its message's end: what follows is sent by its
+record, and neither the message's id nor its chain may have a result before that."""
 _KILL_AFTER_S = 60
 """Between the soft time limit, which ends the job with a reason, and the hard one."""
 
@@ -74,11 +77,14 @@ def run_link(task: LinkTask, job_id: str, *, start: int, stop: int, artifact: st
         link = Link(start, stop, str(claim.record.fields["lane"]))
         if claim.waited_s is not None:
             outside.tallies.claimed(queue_of(link.queue), claim.waited_s)
-        return _run(task, outside, claim, link, artifact)
+        value = _run(task, outside, claim, link, artifact)
     except (BrokerUnavailable, BrokerRefuses) as exc:
         # Nothing can be written: the message must not be used up, and no other job could be run.
         time.sleep(_LEDGER_AWAY_S)
         raise Reject(str(exc), requeue=True) from exc
+    if value is _CUT:
+        raise Ignore
+    return value
 
 
 def _run(task: LinkTask, outside: Adapters, claim: Claim, link: Link, artifact: str) -> Any:
@@ -91,7 +97,8 @@ def _run(task: LinkTask, outside: Adapters, claim: Claim, link: Link, artifact: 
                 raise too_many_deaths(claim.record.attempts)
             link, value = _stages(task.job_type, outside, claim, report, link, artifact)
             if isinstance(value, FanOut):
-                return _fan_out(task, outside, claim, link, value, report)
+                key = _fan_out(task, outside, claim, link, value, report)
+                return key if task.job_type.steps[link.stop - 1].ends_link else _CUT
             if link.stop < len(task.job_type.steps):
                 return _hand_on(task, outside, claim, link, value, report)
             return _end_well(task, outside, claim, value, report)
@@ -112,7 +119,8 @@ def _stages(
 ) -> tuple[Link, Any]:
     """Run the link's stages; return it, longer if the run has gone on, and the last value.
 
-    The message ends at a stage that may fan out. One that need not is no reason for another.
+    The message ends at a stage that may fan out. One that need not is no reason for another. The
+    link returned is shorter where a stage has that seldom does.
     """
     ctx = make_context(_job_of(claim.record, job_type), report, given=outside)
     if link.start == 0:
@@ -122,7 +130,11 @@ def _stages(
         archive = job_type.name.endswith(ARCHIVE_END)
         value, counts = gather(outside.ledger, claim.job_id, value, archive=archive)
         report.put(counts)
-    value = run_stages(job_type.steps[link.start : link.stop], value, ctx)
+    for stop in range(link.start + 1, link.stop + 1):
+        value = run_stages(job_type.steps[stop - 1 : stop], value, ctx)
+        if isinstance(value, FanOut):
+            link = Link(link.start, stop, link.queue)
+            break
     more = None if isinstance(value, FanOut) else next_here(job_type, link)
     if more is not None:
         value = run_stages(job_type.steps[more.start : more.stop], value, ctx)
@@ -149,7 +161,7 @@ def _hand_on(
     """
     key = outside.workspace.put(claim.job_id, task.job_type.steps[link.stop].name, value)
     fields = {**report.unwritten(), "artifact": key}
-    chained = not any(step.fans_out for step in task.job_type.steps[link.start : link.stop])
+    chained = not any(step.ends_link for step in task.job_type.steps[link.start : link.stop])
     lane = _next_lane(task, link) if chained else link_at(task.job_type, link.stop).lane
     outside.ledger.release(claim, "next", lane=lane, stage_index=link.stop, fields=fields)
     if not chained:
@@ -188,7 +200,7 @@ def _end_well(
     if task.request.id != claim.job_id:  # the message was to end before: its id is not the job's
         task.app.backend.store_result(claim.job_id, value, SUCCESS)
     log.info("done job_id=%s seconds=%.3f", claim.job_id, seconds)
-    untidy = any(step.fans_out and not step.tidy for step in task.job_type.steps)
+    untidy = any(step.ends_link for step in task.job_type.steps)
     if "artifact" in claim.record.fields or untidy:
         _discard_quietly(outside, claim.job_id)
     return value

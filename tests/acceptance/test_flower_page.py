@@ -111,8 +111,8 @@ def test_workers_queues_and_tasks_while_the_stack_runs(
     task = ended_task(page, url, job)
     expect(task.locator("td").first).to_have_text("predict")
     picture(page, "flower-tasks")
-    task.locator("a[href*='/task/']").click()
-    expect(page.locator("body")).to_contain_text(f"{{'job_id': '{job}', 'stop': 3}}")
+    task.get_by_role("link", name=job).click()
+    expect(page.locator("body")).to_contain_text(f"{{'job_id': '{job}', 'stop': 5}}")
     assert "nuclei_512.tif" not in page.locator("body").inner_text(), "what the job is about"
 
     page.goto(f"{url}/broker")

@@ -239,9 +239,11 @@ def running_worker(site: Site, queues: str, **env: str) -> Iterator[int]:
     ready.unlink(missing_ok=True)
     options = ["-Q", queues, "-c", "1", "-n", "test@%h", "--loglevel", "INFO"]
     command = [sys.executable, "-m", "celery", "-A", "kiosk_tasks", "worker", *options]
-    stage_queues = json.dumps({"postprocess": "cpu", "preprocess": "cpu"})
-    given = {"KIOSK_READY_FILE": str(ready), "KIOSK_STAGE_QUEUES": stage_queues, **env}
-    environment = site.process_env(**given)
+    environment = site.process_env(
+        KIOSK_READY_FILE=str(ready),
+        KIOSK_STAGE_QUEUES=json.dumps({"postprocess": "cpu", "preprocess": "cpu"}),
+        **env,
+    )
     quiet = ["--without-gossip", "--without-mingle"]
     with child([*command, *quiet], log=site.log, env=environment, cwd=site.folder) as process:
         wait_for(
@@ -641,8 +643,7 @@ def test_depth_first_and_small_messages_on_the_way(idle: tuple[Site, Client]) ->
     predict = client.task("predict")
     client.links("stage")
     results = [predict.delay(**INPUT) for _ in range(8)]
-    # its own word counts after the stage that may fan out, and nobody listens on `cpu`
-    with running_worker(site, "predict", KIOSK_STAGE_QUEUES='{"preprocess": "cpu"}'):
+    with running_worker(site, "predict"):
         for result in results:
             result.get(timeout=60)
         order = re.findall(r"stage job_id=(\w+) stage=(\w+)", site.log.read_text())
