@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from kiosk_tasks.errors import InvalidParameter
-from kiosk_tasks.job import JobType, Params, stage
+from kiosk_tasks.job import JobType, Params, Stage, stage
+from kiosk_tasks.jobs import find
 from kiosk_tasks.run.links import Link, plan_links, queue_names
 
 
@@ -40,6 +41,19 @@ def test_neighbours_on_one_queue_are_a_link(
 ) -> None:
     planned = plan_links(job_type(**declared), stage_queues=chosen)
     assert planned == tuple(Link(*link) for link in links)
+
+
+def test_a_stage_that_seldom_fans_out_ends_no_link() -> None:
+    ends = {"fans_out": True}
+    for more, links in (({"seldom": True}, [(0, 3)]), ({}, [(0, 2), (2, 3)])):
+        steps = (stage(_same, name="a"), Stage("b", _same, **ends, **more), stage(_same, name="c"))
+        planned = plan_links(JobType("toy", "Toy", "main", Params, steps))
+        assert [(link.start, link.stop) for link in planned] == links
+
+
+@pytest.mark.parametrize("name", ["predict", "mesmer"])
+def test_an_ordinary_segmentation_is_one_message(name: str) -> None:
+    assert plan_links(find(name)) == (Link(0, 5, name),)
 
 
 def test_a_link_for_each_stage() -> None:
