@@ -30,6 +30,7 @@ _TINY = 1 << 18  # px; so many are always looked at in windows
 _WORTH = 16  # windows may have so many times the plane's pixels; above, the whole plane is flooded
 _SMALLEST = 8  # px; side of the smallest windows
 _STEP = 8  # px; side of the smallest blocks, and how many of them the next have
+_SMALL = 2**15  # px; smaller planes are flooded whole: 0.1 ms instead of 0.4 for 64² (2 cores, 2026)
 _FEW = 64  # candidates that are not worth being thinned out
 _ROUNDING = np.float32(2 * np.finfo(np.float32).resolution)
 _EIGHT = np.ones((3, 3), np.bool_)
@@ -55,6 +56,8 @@ def h_maxima(plane: FloatPlane, h: float, *, radius: int = 1) -> NDArray[np.bool
     if plane.size == 0 or h > np.ptp(plane):
         return found
     depth = np.float32(h)
+    if plane.size <= _SMALL and radius <= 1:
+        return _flooded(plane, depth, radius)
     candidates = _candidates(plane, depth, isqrt(radius * radius // 2) if radius > 1 else 1)
     candidates = _tallest_of_flats(plane, candidates, depth)
     asked, answer = _plateaus(plane, candidates, depth)

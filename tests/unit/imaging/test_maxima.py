@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
@@ -22,6 +23,15 @@ def reference(plane: NDArray[np.float32], h: float, radius: int) -> NDArray[np.b
     footprint = np.ones((3, 3)) if radius == 1 else library.disk(radius)
     found: NDArray[np.bool_] = library.h_maxima(plane, h, footprint) > 0
     return found
+
+
+@pytest.fixture(autouse=True, params=["as it is", "never flooded for being small"])
+def _small(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Most planes here are small; those in use are not."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param != "as it is":
+            patch.setattr(maxima, "_SMALL", 0)
+        yield
 
 
 @pytest.mark.parametrize("radius", [1, 2, 5, 10])
@@ -47,6 +57,7 @@ def test_equals_scikit_image(radius: int, sigma: float, shape: tuple[int, int]) 
     ),
     st.sampled_from([1, 2, 3]),
 )
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_equals_scikit_image_on_plateaus(plane: NDArray[np.float32], radius: int) -> None:
     if np.ptp(plane) >= 0.5:
         np.testing.assert_array_equal(
@@ -87,6 +98,7 @@ def test_windows_grow_to_the_whole_plane(radius: int, monkeypatch: pytest.Monkey
 
 
 @given(st.integers(1, 80), st.integers(1, 200), st.integers(1, 12), st.integers(0, 99))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_sets_grow_as_scipy_dilates(rows: int, columns: int, radius: int, seed: int) -> None:
     pixels = np.random.default_rng(seed).random((2, rows, columns)) < 0.01
     kernel = np.zeros((2 * radius + 1, 2 * radius + 1), np.bool_)
