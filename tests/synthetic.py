@@ -34,7 +34,6 @@ def draw_discs(
 ) -> Discs:
     """Draw up to `count` discs at random, whole and at least `gap` px apart."""
     rng = np.random.default_rng(seed)
-    rows, columns = np.mgrid[: shape[0], : shape[1]]
     labels = np.zeros(shape, np.int32)
     centres: list[tuple[float, float]] = []
     radii: list[float] = []
@@ -50,7 +49,10 @@ def draw_discs(
             continue
         centres.append((y, x))
         radii.append(r)
-        labels[(rows - y) ** 2 + (columns - x) ** 2 <= r * r] = len(radii)
+        top, left = int(y - r), int(x - r)  # the disc lies within the image
+        rows, columns = np.ogrid[top : int(y + r) + 1, left : int(x + r) + 1]
+        inside = (rows - y) ** 2 + (columns - x) ** 2 <= r * r
+        labels[top : top + inside.shape[0], left : left + inside.shape[1]][inside] = len(radii)
     return Discs(labels, np.array(centres).reshape(-1, 2), np.array(radii))
 
 

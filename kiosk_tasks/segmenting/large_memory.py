@@ -22,8 +22,15 @@ def small_heap() -> Iterator[None]:
 
     Arrays of some megabytes come and go with every block, on several threads. On heaps they leave
     holes: a job on 16,384² px had 814 MB at its highest, and 523 MB so (`benchmarks.large_images`).
-    glibc only; elsewhere nothing happens.
+    glibc only; elsewhere nothing of that happens.
+
+    `give_back` looks meanwhile only through objects that came after the start, as it always does in
+    a worker, which has all of its modules frozen: to look through all objects of a process for each
+    row of blocks may take longer than to find the cells.
     """
+    ours = not gc.get_freeze_count()
+    if ours:
+        gc.freeze()
     _call("mallopt", _ARENA_MAX, 1)
     _call("mallopt", _MMAP_THRESHOLD, _OF_ITS_OWN)
     try:
@@ -31,6 +38,8 @@ def small_heap() -> Iterator[None]:
     finally:  # what glibc comes to by itself in a process that has freed large arrays
         _call("mallopt", _MMAP_THRESHOLD, _LARGEST_THRESHOLD)
         give_back()
+        if ours:
+            gc.unfreeze()
 
 
 def give_back() -> None:
