@@ -38,11 +38,11 @@ def scaled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kiosk]:
 
 @pytest.fixture(scope="module")
 def crops(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Small pieces of the sample: 64 to 256 px."""
+    """Pieces of the sample, of 128 to 512 px: work for longer than it takes to send other jobs."""
     folder, image = tmp_path_factory.mktemp("crops"), tifffile.imread(SAMPLE)
     paths = []
     for number in range(48):
-        size, at = 64 << number % 3, 5 * number
+        size, at = 128 << number % 3, 5 * number
         paths.append(folder / f"crop{number}.tif")
         tifffile.imwrite(paths[-1], image[at : at + size, at : at + size])
     return [str(path) for path in paths]
