@@ -188,7 +188,9 @@ def test_problems_are_one_sentence(seen: dict[str, Any]) -> None:
 
 def test_a_cancelled_job_adds_nothing(seen: dict[str, Any]) -> None:
     assert seen["cancelled"]["added"] == 0
-    assert seen["cancelled"]["told"].startswith("info: ")
+    assert seen["cancelled"]["status"] == "cancelled"
+    (sentence,) = seen["cancelled"]["told"]
+    assert sentence.startswith("info: ")
 
 
 def test_pictures_show_what_was_found(seen: dict[str, Any]) -> None:
