@@ -17,6 +17,7 @@ from kiosk_tasks.ports import Model, ModelServer, Reporter, Storage
 
 __all__ = [
     "Context",
+    "Held",
     "ImageParams",
     "Job",
     "JobType",
@@ -72,6 +73,17 @@ class Job:
 
 
 @dataclass(frozen=True)
+class Held:
+    """A job's input and result where both are small, and whoever runs the job has them in memory.
+
+    input: the bytes of its input. take: is given the archive that is its result.
+    """
+
+    input: bytes
+    take: Callable[[bytes], None]
+
+
+@dataclass(frozen=True)
 class Context(Generic[P]):
     """All that a stage may use. A stage that needs anything else is not a stage."""
 
@@ -82,6 +94,7 @@ class Context(Generic[P]):
     report: Reporter
     limits: Limits = field(default_factory=Limits)
     choices: Choices = field(default_factory=Choices)
+    held: Held | None = None
     link: Callable[[str], str] | None = None
     """Makes a URL that a browser can fetch of a key, where those of `storage` are for this machine
     only."""

@@ -17,11 +17,9 @@ import psutil
 
 from kiosk_tasks.errors import StorageFull, StorageUnavailable
 
-__all__ = ["fetching_into", "kept_scratch", "remove_stale_scratch", "scratch_folder"]
+__all__ = ["fetching_into", "remove_stale_scratch", "scratch_folder"]
 
 _NAME = re.compile(r"kiosk-(?P<pid>\d+)-(?P<started>\d+)-(?P<machine>[0-9a-f]{8})-")
-_kept: dict[Path | None, list[Path]] = {}
-"""Folders that are free to be used again, by scratch folder."""
 _SAME_START_S = 3  # a clock that is set right moves when processes seem to have started
 
 
@@ -34,29 +32,12 @@ def scratch_folder(parent: Path | None = None) -> Iterator[Path]:
     StorageUnavailable where the folder cannot be made.
     """
     place = parent or Path(tempfile.gettempdir())
-    if parent in _kept:
-        with _reused(_kept[parent], place) as folder:
-            yield folder
-        return
     with _full_disk_said(place):
         folder = _made(place)
         try:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def kept_scratch(parent: Path) -> Iterator[None]:
-    """Enclose work that needs folders in a scratch folder again and again: they are used anew.
-
-    parent: a scratch folder. Making a folder and removing it takes as long as writing a small file.
-    """
-    _kept[parent] = []
-    try:
-        yield
-    finally:
-        del _kept[parent]
 
 
 @contextmanager
@@ -80,23 +61,6 @@ def remove_stale_scratch(parent: Path | None = None) -> list[Path]:
     for path in stale:
         shutil.rmtree(path, ignore_errors=True)
     return [path for path in stale if not path.exists()]
-
-
-@contextmanager
-def _reused(free: list[Path], parent: Path) -> Iterator[Path]:
-    """Enclose the use of a folder that is empty; it is emptied, and free again after that."""
-    with _full_disk_said(parent):
-        folder = free.pop() if free else Path(tempfile.mkdtemp(dir=parent))
-        try:
-            yield folder
-        finally:
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        shutil.rmtree(entry.path, ignore_errors=True)
-                    else:
-                        Path(entry.path).unlink()
-            free.append(folder)
 
 
 def _made(place: Path) -> Path:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache, partial
 from importlib.metadata import version
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +60,9 @@ def download(_: None, ctx: Context[ImageParams]) -> Image:
     if is_zarr_input(source.input_file_name, source.name):
         image = _read_ome_zarr(ctx)
     else:
-        with scratch_folder(ctx.limits.scratch) as folder:
+        with _fetched(ctx) as file:
             image = io.read(
-                fetch(ctx, folder),
+                file,
                 name=source.name,
                 axes=ctx.params.axes,
                 mpp=ctx.params.mpp,
@@ -75,6 +77,18 @@ def download(_: None, ctx: Context[ImageParams]) -> Image:
         }
     )
     return image
+
+
+@contextmanager
+def _fetched(ctx: Context[Any]) -> Iterator[Path | bytes]:
+    """Enclose the use of the job's input: a file, or its bytes where they are at hand."""
+    if ctx.held is not None:
+        data = ctx.held.input
+        _note_input(ctx, len(data), hashlib.sha256(data).hexdigest())
+        yield data
+        return
+    with scratch_folder(ctx.limits.scratch) as folder:
+        yield fetch(ctx, folder)
 
 
 def _read_ome_zarr(ctx: Context[ImageParams]) -> Image:
@@ -109,15 +123,20 @@ def fetch(ctx: Context[Any], folder: Path) -> Path:
     check = partial(check_file_bytes, source.name, max_bytes=ctx.limits.max_file_bytes)
     with fetching_into(folder):
         ctx.storage.download(source.input_file_name, path, check=check)
+    _note_input(ctx, path.stat().st_size, _checksum(path))
+    return path
+
+
+def _note_input(ctx: Context[Any], size_bytes: int, checksum: str) -> None:
+    source = ctx.job.source
     ctx.report.note(
         input={
             "name": source.name,
             "key": source.input_file_name,
-            "bytes": path.stat().st_size,
-            "sha256": _checksum(path),
+            "bytes": size_bytes,
+            "sha256": checksum,
         }
     )
-    return path
 
 
 def upload(result: Any, ctx: Context[Any]) -> dict[str, str]:
@@ -135,10 +154,16 @@ def store(files: Iterable[OutputFile], ctx: Context[Any]) -> dict[str, str]:
     """
     stem = stem_of(ctx.job.source.name)
     key = f"{output_folder(ctx.job.id)}{stem}.zip"
-    with scratch_folder(ctx.limits.scratch) as folder:
-        packed = folder / "result.zip"
-        pack(files, f"{stem}_job.json", lambda: _provenance(ctx), packed)
-        ctx.storage.upload_new(key, packed)
+    write = partial(pack, files, f"{stem}_job.json", partial(_provenance, ctx))
+    if ctx.held is not None:
+        result = BytesIO()
+        write(result)
+        ctx.held.take(result.getvalue())
+    else:
+        with scratch_folder(ctx.limits.scratch) as folder:
+            packed = folder / "result.zip"
+            write(packed)
+            ctx.storage.upload_new(key, packed)
     return {"output_file_name": key, "output_url": (ctx.link or ctx.storage.url)(key)}
 
 

@@ -72,9 +72,9 @@ class Results(AbstractContextManager["Results"]):
         self._archive = ZipFile(path, "w" if new else "r", ZIP_STORED)
         self.done = () if new else self._index()
 
-    def add(self, number: int, result: Path) -> None:
+    def add(self, number: int, result: bytes) -> None:
         """Take the result archive of an input."""
-        self._archive.writestr(str(number), result.read_bytes())
+        self._archive.writestr(str(number), result)
 
     def end(self, done: Sequence[Done]) -> None:
         """Say what became of each input; nothing can be added after that."""

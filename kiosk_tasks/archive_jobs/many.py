@@ -19,10 +19,10 @@ from kiosk_tasks.archive_jobs.sharing import SharedModels
 from kiosk_tasks.archive_jobs.turns import Turns
 from kiosk_tasks.errors import Cancelled, ClaimLost, InternalError, TimeLimit
 from kiosk_tasks.fan_out import FanOut, child_id
-from kiosk_tasks.job import Context, Job, JobType, Source, Stage, Status
+from kiosk_tasks.job import Context, Held, Job, JobType, Source, Stage, Status
 from kiosk_tasks.outputs import output_folder
 from kiosk_tasks.ports import Fact, Storage
-from kiosk_tasks.scratch import kept_scratch, scratch_folder
+from kiosk_tasks.scratch import scratch_folder
 from kiosk_tasks.stages import check_job, fetch, run_stages
 from kiosk_tasks.unforeseen import in_our_words
 
@@ -60,10 +60,10 @@ def many_name(job_type: JobType[Any]) -> str:
 
 def _do_many(_: None, ctx: Context[Any], *, job_type: JobType[Any]) -> dict[str, str]:
     """Do the images of a batch; return the key of their results, and what a record says of them."""
-    with scratch_folder(ctx.limits.scratch) as folder, kept_scratch(folder):
+    with scratch_folder(ctx.limits.scratch) as folder:
         packed = folder / "results.zip"
         with Inputs(fetch(ctx, folder)) as inputs, Results(packed, new=True) as results:
-            work = _Work(ctx, job_type, inputs, results, folder)
+            work = _Work(ctx, job_type, inputs, results)
             work.run()
             results.end(work.done)
         key = f"{output_folder(ctx.job.id)}results.zip"
@@ -80,10 +80,9 @@ class _Work:
         job_type: JobType[Any],
         inputs: Inputs,
         results: Results,
-        folder: Path,
     ) -> None:
         self._ctx, self._steps, self._type_name = ctx, job_type.steps, job_type.name
-        self._inputs, self._results, self._folder = inputs, results, folder
+        self._inputs, self._results = inputs, results
         self.done = [Done() for _ in inputs.names]
         self._ended = 0
 
@@ -122,25 +121,25 @@ class _Work:
         name, data = self._inputs.names[number], self._inputs.read(number)
         key = f"{batch.source.input_file_name}/{number}"
         source = Source(input_file_name=key, original_name=name)
-        storage = _OneImage(data, partial(self._results.add, number))
+        take = partial(self._results.add, number)
         return replace(
             self._ctx,
             job=Job(
                 child_id(batch.id, number), self._type_name, source, batch.params, batch.created_at
             ),
-            storage=cast(Storage, storage),
+            storage=cast(Storage, _OneImage(data, take)),
+            held=Held(data, take),
             models=self._models,
             report=report,
             link=None,
-            limits=replace(self._ctx.limits, scratch=self._folder),
         )
 
 
 class _OneImage:
     """The bucket as the job of one image sees it: its input, and a place for its result."""
 
-    def __init__(self, data: bytes, add: Any) -> None:
-        self._data, self._add = data, add
+    def __init__(self, data: bytes, take: Callable[[bytes], None]) -> None:
+        self._data, self._take = data, take
 
     def size(self, _key: str) -> int:
         return len(self._data)
@@ -161,7 +160,7 @@ class _OneImage:
         target.write_bytes(self._data)
 
     def upload_new(self, _key: str, source: Path) -> bool:
-        self._add(source)
+        self._take(source.read_bytes())
         return True
 
     def url(self, _key: str) -> str:

@@ -36,9 +36,14 @@ class RasterFile(AbstractContextManager["RasterFile"]):
     samples: of a pixel: colours and opacity. bits: of a sample, 8 or 16 once decoded.
     """
 
-    def __init__(self, path: Path, name: str) -> None:
-        with path.open("rb") as file:
-            self._bytes = mmap(file.fileno(), 0, access=ACCESS_READ)
+    def __init__(self, source: Path | bytes, name: str) -> None:
+        """source: a file, or all the bytes of one."""
+        self._bytes: mmap | bytes
+        if isinstance(source, bytes):
+            self._bytes = source
+        else:
+            with source.open("rb") as file:
+                self._bytes = mmap(file.fileno(), 0, access=ACCESS_READ)
         self._name = name
         self._is_png = self._bytes[:4] == b"\x89PNG"
         self.mpp: float | None = None
@@ -46,7 +51,8 @@ class RasterFile(AbstractContextManager["RasterFile"]):
         self.shape: tuple[int, int] = self._read_png() if self._is_png else self._read_jpeg()
 
     def __exit__(self, *error: object) -> None:
-        self._bytes.close()
+        if isinstance(self._bytes, mmap):
+            self._bytes.close()
 
     def planes(self, axes: str | None) -> int:  # noqa: ARG002  as TiffImage has it
         """Return how many planes there are."""

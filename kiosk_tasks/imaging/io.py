@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,7 @@ DEFAULT_LIMITS = ImageLimits()
 
 
 def read(
-    path: Path,
+    source: Path | bytes,
     *,
     name: str,
     axes: str | None = None,
@@ -49,6 +50,7 @@ def read(
 ) -> Image:
     """Read a TIFF (OME, ImageJ, tiled, BigTIFF, …), PNG or JPEG file, judged by its content.
 
+    source: a file, or all the bytes of one.
     name: what the person calls the file; it is in every message.
     axes: one letter for each dimension, in place of what the file says.
     mpp: micrometres per pixel, in place of what the file says.
@@ -59,8 +61,9 @@ def read(
     Raises UnreadableImage (not an image, damaged, cut short), FileTooLarge, ImageTooLarge,
     InvalidAxes (the file does not say what its axes are, or `axes` does not fit), OutOfMemory.
     """
-    check_file_bytes(name, path.stat().st_size, max_bytes=limits.max_bytes)
-    with refusing_damage(name), _open(path, name, limits) as file:
+    size_bytes = len(source) if isinstance(source, bytes) else source.stat().st_size
+    check_file_bytes(name, size_bytes, max_bytes=limits.max_bytes)
+    with refusing_damage(name), _open(source, name, limits) as file:
         check_size(file, axes, name, limits)
         pixels = file.pixels()
         if np.issubdtype(pixels.dtype, np.complexfloating):
@@ -84,15 +87,19 @@ def is_tiff(path: Path) -> bool:
         return file.read(4) in TIFF_STARTS
 
 
-def _open(path: Path, name: str, limits: ImageLimits) -> TiffImage | RasterFile:
-    with path.open("rb") as file:
-        start = file.read(16)
+def _open(source: Path | bytes, name: str, limits: ImageLimits) -> TiffImage | RasterFile:
+    if isinstance(source, bytes):
+        start = source[:16]
+    else:
+        with source.open("rb") as file:
+            start = file.read(16)
     if not start:
         raise UnreadableImage(f"{name} is empty (0 bytes); upload it again.")
     if start.startswith(TIFF_STARTS):
-        return TiffImage(path, name, limits)
+        tiff = BytesIO(source) if isinstance(source, bytes) else source
+        return TiffImage(tiff, name, limits)
     if start.startswith((_PNG, _JPEG)):
-        return RasterFile(path, name)
+        return RasterFile(source, name)
     kind = next((kind for magic, kind in _OTHERS.items() if start.startswith(magic)), None)
     fact = f"it is {kind}" if kind else "its first bytes are those of no image"
     raise UnreadableImage(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,7 @@ GREYS = 256 - len(PALETTE)
 
 _LARGEST = 2048  # px, either side of the picture
 _SMALLEST = 800  # px; smaller pictures are enlarged by a whole number
-_CROP, _ENOUGH = 80, 384  # px; of crops up to 80 px, which come by thousands, less is enough
+_CROP, _ENOUGH = 80, 256  # px; of crops up to 80 px, which come by thousands, less is enough
 _NEAR = 3  # px between two cells that shall not have one colour
 _GAMMA = 0.7  # below 1: dim cells show
 _DARK, _BRIGHT = 1.0, 99.8  # percentiles that become black and white
@@ -86,8 +87,14 @@ def encode_png(picture: NDArray[np.uint8], *, enlarged: int = 1) -> bytes:
 
     enlarged: how many times it was; it is packed accordingly.
     """
+    return palette_png(picture, _palette(), enlarged=enlarged)
+
+
+@cache
+def _palette() -> NDArray[np.uint8]:
+    """Return the colours of a picture's values, (256, 3) sRGB."""
     greys = np.repeat(np.linspace(0, 255, GREYS).round().astype(np.uint8)[:, None], 3, axis=1)
-    return palette_png(picture, np.concatenate([greys, PALETTE]), enlarged=enlarged)
+    return np.concatenate([greys, PALETTE])
 
 
 def outlines(cells: Labels) -> NDArray[np.bool_]:

@@ -6,7 +6,7 @@ import shutil
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 
 from kiosk_tasks.errors import UnreadableArchive
 from kiosk_tasks.imaging.zip_writer import ZipWriter
@@ -24,7 +24,7 @@ def pack(
     files: Iterable[OutputFile],
     record_name: str,
     record: Callable[[], Mapping[str, Any]],
-    target: Path,
+    target: Path | BinaryIO,
 ) -> None:
     """Write a zip of the files and of the provenance record, which lists their checksums.
 
