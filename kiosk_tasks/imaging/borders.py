@@ -14,6 +14,9 @@ from kiosk_tasks.imaging.runs import Runs, runs_of
 __all__ = ["Borders", "borders_of", "neighbours"]
 
 
+_AT_ONCE = 2**13  # pixels of borders, with all their steps, that a processor's cache holds
+
+
 class Borders(NamedTuple):
     """Pixels of cells whose neighbour on that side is no pixel of theirs: flat indices, (n,) each.
 
@@ -51,10 +54,9 @@ def neighbours(labels: Labels, borders: Borders, *, within: int) -> NDArray[np.i
     Returns (n, 2), each pair once, the larger label second; sorted by that, then by the first.
     """
     base = int(labels.max(initial=0)) + 1
-    found = [
-        np.minimum(one, other) + np.maximum(one, other) * base
-        for one, other in _near(labels, borders, within)
-    ]
+    found = [np.zeros(0, np.int64)]
+    for one, other in _near(labels, borders, within):
+        found.append(np.minimum(one, other) + np.maximum(one, other) * base)
     pairs = np.unique(np.concatenate(found))
     return np.stack([pairs % base, pairs // base], axis=1)
 
@@ -67,7 +69,11 @@ def _near(
     Whoever steps from one cell to another leaves the first at a pixel of its border: on a diagonal
     at one beside something else, or beside one above something else.
     """
-    flat, (height, width) = labels.ravel(), labels.shape
+    height, width = labels.shape
+    wide = width + within
+    padded = np.zeros((height + within, wide), labels.dtype)  # so that no step leaves the plane
+    padded[:height, :width] = labels
+    flat = padded.ravel()
     _, right, below, left = borders
     for pixels, across, down in (
         (right, 1, 0),
@@ -75,13 +81,10 @@ def _near(
         (np.concatenate([right, below[below % width > 0] - 1]), 1, 1),
         (np.concatenate([left, below[below % width < width - 1] + 1]), -1, 1),
     ):
-        y, x = np.divmod(pixels, width)
-        one = flat[pixels]
-        for step in range(1, within + 1):
-            inside = y < height - step * down
-            if across:
-                inside &= x < width - step if across > 0 else x >= step
-            start, beyond = one[inside], pixels[inside] + step * (down * width + across)
-            other = flat[beyond]
-            differ = np.flatnonzero((start != other) & (other != 0) & (start != 0))
-            yield start[differ].astype(np.int64), other[differ].astype(np.int64)
+        steps = np.arange(1, within + 1)[:, np.newaxis] * (down * wide + across)
+        for first in range(0, len(pixels), _AT_ONCE):
+            part = pixels[first : first + _AT_ONCE]
+            start = part + part // width * within
+            one, other = flat[start], flat[start + steps]
+            step, number = np.nonzero((one != other) & (other != 0) & (one != 0))
+            yield one[number].astype(np.int64), other[step, number].astype(np.int64)
