@@ -16,6 +16,7 @@ from typing import Any, cast
 from kiosk_tasks.archive_jobs.batches import Done, Inputs, Results
 from kiosk_tasks.archive_jobs.facts import COUNTS, old_facts, told_of
 from kiosk_tasks.archive_jobs.sharing import SharedModels
+from kiosk_tasks.archive_jobs.small import SMALL_PIXELS, pixels_of
 from kiosk_tasks.archive_jobs.turns import Turns
 from kiosk_tasks.errors import Cancelled, ClaimLost, InternalError, TimeLimit
 from kiosk_tasks.fan_out import FanOut, child_id
@@ -29,8 +30,10 @@ from kiosk_tasks.unforeseen import in_our_words
 __all__ = ["many_name", "many_of"]
 
 _REQUESTS_AHEAD = 4
-"""Images that are begun and not ended, in requests to the model that they fill: two are on their
+"""What images that are begun and not ended have asked, in requests to the model: two are on their
 way, one is being filled, and one has been answered."""
+_AHEAD, _AHEAD_PIXELS = 128, 2**21
+"""Images that are begun and not ended, at most: of 64² so many, of 256² 32."""
 
 
 def many_of(job_type: JobType[Any]) -> JobType[Any]:
@@ -90,10 +93,20 @@ class _Work:
         """Do all of them; raises what ends the batch, and not one image."""
         tasks = (partial(self._do, number) for number in range(len(self.done)))
         limits, check = self._ctx.limits, self._ctx.report.check
-        with Turns(tasks, at_once=_REQUESTS_AHEAD * limits.max_batch) as turns:
+        ahead = max(self._ahead(), _REQUESTS_AHEAD * limits.max_batch)
+        limits = replace(
+            limits, max_items=min(limits.max_items or limits.max_batch, ahead // _REQUESTS_AHEAD)
+        )
+        with Turns(tasks, at_once=ahead) as turns:
             self._turns = turns
             self._models = SharedModels(self._ctx.models, turns, limits=limits, check=check)
             self._models.run()
+
+    def _ahead(self) -> int:
+        """Return how many images may be begun at once, as the largest has it."""
+        numbers = range(len(self.done))
+        largest = max((pixels_of(self._inputs.read(number)) for number in numbers), default=0)
+        return min(_AHEAD_PIXELS // (largest or SMALL_PIXELS), _AHEAD)
 
     def _do(self, number: int) -> None:
         self._ctx.report.check()

@@ -20,6 +20,7 @@ from kiosk_tasks.prediction import most_tiles
 __all__ = ["SharedModels"]
 
 Arrays = Mapping[str, NDArray[Any]]
+_Service = tuple[str, int, tuple[str, ...]]
 _Kind = tuple[Any, ...]
 
 
@@ -32,10 +33,34 @@ class _Request:
     turn: Turn
     reply: dict[str, NDArray[Any]] = field(default_factory=dict)
     error: KioskError | None = None
+    answered: bool = False
+    awaited: bool = False  # its image has handed its turn back until it is answered
 
     @property
     def items(self) -> int:
         return len(next(iter(self.arrays.values())))
+
+
+@dataclass(eq=False)
+class _Company:
+    """Requests that may go out together, `most` items at a time."""
+
+    most: int
+    requests: deque[_Request] = field(default_factory=deque)
+    items: int = 0
+
+    def join(self, request: _Request) -> None:
+        self.requests.append(request)
+        self.items += request.items
+
+    def leave(self) -> list[_Request]:
+        """Take as many requests as fit one; the first however large it is."""
+        group, items = list[_Request](), 0
+        while self.requests and (not group or items + self.requests[0].items <= self.most):
+            group.append(self.requests.popleft())
+            items += group[-1].items
+        self.items -= items
+        return group
 
 
 class SharedModels:
@@ -56,7 +81,7 @@ class SharedModels:
         """models: the server. limits: of a request. check: raises to stop."""
         self._models, self._turns, self._limits, self._check = models, turns, limits, check
         self._signatures: dict[tuple[str, int | None], Signature] = {}
-        self._asked: dict[_Kind, deque[_Request]] = {}
+        self._asked: dict[_Service, dict[_Kind, _Company]] = {}
 
     def signature(self, name: str, version: int | None = None) -> Signature:
         """Return what is served under that name; asked once for all images."""
@@ -71,12 +96,17 @@ class SharedModels:
         *,
         check: Callable[[], None] = no_check,
     ) -> Iterator[dict[str, NDArray[Any]]]:
-        """Yield the outputs of each batch, in order; each waits for company."""
+        """Yield the outputs of each batch, in order; all are asked at once, and await company."""
+        requests = deque[_Request]()
         for batch in batches:
             check()
-            request = _Request(signature, batch, self._turns.current)
-            self._asked.setdefault(_kind_of(request), deque()).append(request)
-            self._turns.wait()
+            requests.append(_Request(signature, batch, self._turns.current))
+            self._company(requests[-1]).join(requests[-1])
+        while requests:
+            request = requests.popleft()
+            if not request.answered:
+                request.awaited = True
+                self._turns.wait()
             if request.error is not None:
                 raise request.error
             yield request.reply
@@ -93,13 +123,20 @@ class SharedModels:
                 raise self._turns.error
             if not self._asked:
                 return
-            self._exchange(max(self._asked, key=lambda kind: len(self._asked[kind])))
+            self._exchange(next(iter(self._asked)))
 
-    def _exchange(self, kind: _Kind) -> None:
-        """Send what was asked of that kind, and go on with others while answers are awaited."""
+    def _company(self, request: _Request) -> _Company:
+        companies = self._asked.setdefault(_service_of(request), {})
+        kind = _kind_of(request)
+        if kind not in companies:
+            companies[kind] = _Company(_most_items(request.arrays, self._limits))
+        return companies[kind]
+
+    def _exchange(self, service: _Service) -> None:
+        """Send what was asked of a model, and go on with others while answers are awaited."""
         sent: deque[list[_Request]] = deque()
-        signature = self._asked[kind][0].signature
-        replies = self._models.predict(signature, self._drawn(kind, sent), check=self._check)
+        signature = next(iter(self._asked[service].values())).requests[0].signature
+        replies = self._models.predict(signature, self._drawn(service, sent), check=self._check)
         try:
             self._deliver(replies, sent)
         except KioskError as exc:
@@ -108,14 +145,13 @@ class SharedModels:
             for request in [request for group in sent for request in group]:
                 self._ask_alone(request)
 
-    def _drawn(self, kind: _Kind, sent: deque[list[_Request]]) -> Iterator[Arrays]:
+    def _drawn(self, service: _Service, sent: deque[list[_Request]]) -> Iterator[Arrays]:
         """Yield joined requests: full ones, as long as there are functions that can go on."""
-        most = _most_items(self._asked[kind][0].arrays, self._limits)
         while True:
-            while self._waiting(kind) < most and self._turns.step():
+            while (group := self._taken(service, full=True)) is None and self._turns.step():
                 pass
-            group = self._taken(kind, most)
-            if not group or self._turns.error is not None:
+            group = group or self._taken(service, full=False)
+            if group is None or self._turns.error is not None:
                 return
             sent.append(group)
             if len(group) == 1:
@@ -144,7 +180,7 @@ class SharedModels:
                 part = slice(at, at + one.items) if len(group) > 1 else ...
                 one.reply = {name: array[part] for name, array in reply.items()}
                 at += one.items
-                self._turns.wake(one.turn, charged_s=waited * one.items / items)
+                self._answer(one, charged_s=waited * one.items / items)
 
     def _ask_alone(self, request: _Request) -> None:
         began = time.perf_counter()
@@ -155,20 +191,26 @@ class SharedModels:
             if exc.retry:
                 raise
             request.error = exc
-        self._turns.wake(request.turn, charged_s=time.perf_counter() - began)
+        self._answer(request, charged_s=time.perf_counter() - began)
 
-    def _waiting(self, kind: _Kind) -> int:
-        return sum(one.items for one in self._asked.get(kind, ()))
+    def _answer(self, request: _Request, *, charged_s: float) -> None:
+        request.answered = True
+        request.turn.seconds += charged_s
+        if request.awaited:
+            self._turns.wake(request.turn)
 
-    def _taken(self, kind: _Kind, most: int) -> list[_Request]:
-        """Take as many requests as fit one; the first however large it is."""
-        waiting, group, items = self._asked.get(kind), list[_Request](), 0
-        while waiting and (not group or items + waiting[0].items <= most):
-            group.append(waiting.popleft())
-            items += group[-1].items
-        if not waiting:
-            self._asked.pop(kind, None)
-        return group
+    def _taken(self, service: _Service, *, full: bool) -> list[_Request] | None:
+        """Take the requests of the next message; None if there are none, or no full one."""
+        companies = self._asked.get(service, {})
+        for kind, company in companies.items():
+            if not full or company.items >= company.most:
+                group = company.leave()
+                if not company.requests:
+                    del companies[kind]
+                if not companies:
+                    del self._asked[service]
+                return group
+        return None
 
 
 def _most_items(arrays: Arrays, limits: Limits) -> int:
@@ -177,9 +219,12 @@ def _most_items(arrays: Arrays, limits: Limits) -> int:
     return most_tiles(side, limits) if side else limits.max_batch
 
 
-def _kind_of(request: _Request) -> _Kind:
-    """Return what requests have in common that may go out together."""
+def _service_of(request: _Request) -> _Service:
     signature = request.signature
+    return (signature.model, signature.version, tuple(sorted(signature.outputs)))
+
+
+def _kind_of(request: _Request) -> _Kind:
+    """Return what requests of a model have in common that may go out together."""
     shapes = ((name, array.shape[1:], array.dtype) for name, array in request.arrays.items())
-    outputs = tuple(sorted(signature.outputs))
-    return (signature.model, signature.version, outputs, *sorted(shapes, key=str))
+    return tuple(sorted(shapes, key=str))

@@ -9,12 +9,12 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-__all__ = ["SMALL_BYTES", "is_small"]
+__all__ = ["SMALL_BYTES", "SMALL_PIXELS", "is_small", "pixels_of"]
 
 SMALL_BYTES = 2**20
 """Larger files are not small, whatever they hold."""
 
-_SMALL_PIXELS = 2**17
+SMALL_PIXELS = 2**17
 """Of 362 × 362: there are larger savings than that of a job of its own."""
 
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -34,16 +34,18 @@ def is_small(data: bytes) -> bool:
     A TIFF of several compressed pages, or of many compressed samples per pixel, is none: what they
     unpack to is not known by its size.
     """
-    if len(data) > SMALL_BYTES:
-        return False
+    return len(data) <= SMALL_BYTES and 0 < pixels_of(data) <= SMALL_PIXELS
+
+
+def pixels_of(data: bytes) -> int:
+    """Return rows × columns of a whole file; 0 where they are not to be seen."""
     try:
-        return 0 < _pixels(data) <= _SMALL_PIXELS
+        return _pixels(data)
     except (struct.error, IndexError):
-        return False
+        return 0
 
 
 def _pixels(data: bytes) -> int:
-    """Return rows × columns; 0 where they are not to be seen."""
     order = _ORDERS.get(data[:4])
     if order:
         return _of_tiff(data, order)

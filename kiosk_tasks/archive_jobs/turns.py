@@ -98,9 +98,8 @@ class Turns(AbstractContextManager["Turns"]):
         """Return the seconds that the function which calls has had so far."""
         return self.current.seconds + time.perf_counter() - self._since
 
-    def wake(self, turn: Turn, *, charged_s: float = 0.0) -> None:
-        """Let one that waits have a turn again, some time. charged_s: counts as its seconds."""
-        turn.seconds += charged_s
+    def wake(self, turn: Turn) -> None:
+        """Let one that waits have a turn again, some time."""
         self._ready.append(turn)
 
     def __exit__(self, *error: object) -> None:
