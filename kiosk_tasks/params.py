@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
@@ -47,7 +48,7 @@ class Source(_Edge):
     input_file_name: str = Field(description="Key of the input in the bucket.")
     original_name: str = Field("", description="The user's file name; results are named after it.")
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The name a person knows the file by."""
         name = (self.original_name or self.input_file_name).replace("\\", "/")  # Windows paths

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from zipfile import ZIP_STORED, ZipFile
@@ -78,7 +78,7 @@ class Results(AbstractContextManager["Results"]):
 
     def end(self, done: Sequence[Done]) -> None:
         """Say what became of each input; nothing can be added after that."""
-        self._archive.writestr(_INDEX, json.dumps([asdict(one) for one in done]))
+        self._archive.writestr(_INDEX, json.dumps([vars(one) for one in done]))
         self._archive.close()
 
     def files(self, number: int) -> Iterator[OutputFile]:

@@ -85,7 +85,8 @@ class _Work:
         results: Results,
     ) -> None:
         self._ctx, self._steps, self._type_name = ctx, job_type.steps, job_type.name
-        self._inputs, self._results = inputs, results
+        self._names, self._results = inputs.names, results
+        self._data = [inputs.read(number) for number in range(len(inputs.names))]
         self.done = [Done() for _ in inputs.names]
         self._ended = 0
 
@@ -104,8 +105,7 @@ class _Work:
 
     def _ahead(self) -> int:
         """Return how many images may be begun at once, as the largest has it."""
-        numbers = range(len(self.done))
-        largest = max((pixels_of(self._inputs.read(number)) for number in numbers), default=0)
+        largest = max(map(pixels_of, self._data), default=0)
         return min(_AHEAD_PIXELS // (largest or SMALL_PIXELS), _AHEAD)
 
     def _do(self, number: int) -> None:
@@ -131,7 +131,7 @@ class _Work:
 
     def _context(self, number: int, report: _ImageReport) -> Context[Any]:
         batch = self._ctx.job
-        name, data = self._inputs.names[number], self._inputs.read(number)
+        name, data = self._names[number], self._data[number]
         key = f"{batch.source.input_file_name}/{number}"
         source = Source(input_file_name=key, original_name=name)
         take = partial(self._results.add, number)

@@ -21,7 +21,8 @@ def reconstruct(seed: FloatPlane, limit: FloatPlane, radius: int) -> FloatPlane:
     The fixed point does not depend on the order, because dilation is monotone.
     """
     height, width = seed.shape
-    flood = np.pad(seed, radius, constant_values=-np.inf)
+    flood = np.full((height + 2 * radius, width + 2 * radius), -np.inf, np.float32)
+    flood[radius : radius + height, radius : radius + width] = seed
     down, across = -(-height // _BLOCK), -(-width // _BLOCK)
     waiting = np.ones((down, across), np.bool_)
     half_widths = footprint(radius)

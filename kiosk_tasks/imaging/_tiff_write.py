@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from itertools import product
 from typing import Any
 from xml.sax.saxutils import quoteattr
@@ -11,9 +13,9 @@ from xml.sax.saxutils import quoteattr
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
-from tifffile import imwrite
+from tifffile import TiffFile, imwrite
 
-from kiosk_tasks.imaging.labels import LabelImage
+from kiosk_tasks.imaging.labels import LabelImage, Labels
 
 __all__ = ["ome_xml", "write_labels", "write_planes"]
 
@@ -29,7 +31,10 @@ def write_labels(labels: LabelImage) -> bytes:
     Equal label images give equal bytes: there is no date, no UUID and no program version in them.
     `read` gives the same labels, axes and pixel size back.
     """
-    return _encode(labels.data, labels.mpp, _labels_xml(labels), quick=True)
+    pixels = labels.data
+    if pixels.ndim == 2 and max(pixels.shape) < _LARGE and 0 < pixels.nbytes <= _STRIP_BYTES:
+        return _encode_small(pixels, labels.mpp)
+    return _encode(pixels, labels.mpp, _labels_xml(labels), quick=True)
 
 
 def write_planes(planes: Mapping[str, NDArray[Any]], mpp: float | None) -> bytes:
@@ -52,6 +57,23 @@ def write_planes(planes: Mapping[str, NDArray[Any]], mpp: float | None) -> bytes
     )
     sizes = {"X": pixels.shape[2], "Y": pixels.shape[1], "C": len(names), "Z": 1, "T": 1}
     return _encode(pixels, mpp, ome_xml("heads", "float", sizes, mpp, channels))
+
+
+def _encode_small(pixels: Labels, mpp: float | None) -> bytes:
+    """Encode labels of one strip: what is before it is the same for all of one size."""
+    head, at = _before_the_strip(pixels.shape, mpp)
+    (strip,) = _segments(pixels, len(pixels))
+    return head[:at] + struct.pack("<I", len(strip)) + head[at + 4 :] + strip
+
+
+@lru_cache(maxsize=256)
+def _before_the_strip(shape: tuple[int, int], mpp: float | None) -> tuple[bytes, int]:
+    """Return the bytes before the one strip of labels, and where among them its length is."""
+    blank = LabelImage(np.zeros(shape, np.int32), mpp)
+    encoded = _encode(blank.data, mpp, _labels_xml(blank), quick=True)
+    with TiffFile(io.BytesIO(encoded)) as file:
+        page: Any = file.pages.first
+        return encoded[: page.dataoffsets[0]], page.tags["StripByteCounts"].valueoffset
 
 
 def _encode(

@@ -72,12 +72,15 @@ def grey_picture(plane: NDArray[Any], size: tuple[int, int]) -> NDArray[np.uint8
     floor, ceiling = percentiles(plane, _DARK, _BRIGHT)
     if ceiling <= floor:
         ceiling = float(plane.max())
-    if plane.dtype in (np.uint8, np.uint16):
+    if plane.dtype in (np.uint8, np.uint16) and plane.max() < plane.size:
         grey = _looked_up(plane, floor, ceiling)
     else:
         grey = _greys(plane, floor, ceiling)
+    times = size[0] // plane.shape[0]
+    if max(plane.shape) <= _CROP:  # their pixels are seen as they are, and pack to a third
+        return grey.repeat(times, axis=0).repeat(times, axis=1)
     if max(plane.shape) <= _LARGEST:  # else a narrow one may shrink along one axis only
-        return enlarged(grey, size[0] // plane.shape[0])
+        return enlarged(grey, times)
     picture = Pillow.fromarray(grey).resize(size[::-1], Pillow.Resampling.BILINEAR)
     return np.array(picture)
 

@@ -146,10 +146,11 @@ class TileCutter:
         together with them: these are yielded first.
         """
         side, height, width = layout.tile, *layout.shape
-        rows, columns = (_reflected(length, side) for length in (height, width))
+        if reflected := min(height, width) < side:
+            rows, columns = (_reflected(length, side) for length in (height, width))
         for y, x in layout.origins:
             part = plane[y : y + side, x : x + side]
-            if part.shape[:2] != (side, side):
+            if reflected:
                 part = plane[rows[y : y + side, np.newaxis], columns[x : x + side]]
             if self._batch is not None and not _alike(self._batch, part):
                 yield from self.rest()
@@ -182,7 +183,8 @@ def _blend(origins: tuple[int, ...], tile: int) -> NDArray[np.float32]:
 
 def _reflected(length: int, side: int) -> NDArray[np.intp]:
     """Return which row, or column, continues a plane of that length to a tile's side."""
-    return np.pad(np.arange(length), (0, max(side - length, 0)), mode="reflect")
+    place, turn = np.arange(max(length, side)), max(2 * length - 2, 1)
+    return np.minimum(place % turn, -place % turn) if side > length else place
 
 
 def _alike(batch: NDArray[Any], tile: NDArray[Any]) -> bool:

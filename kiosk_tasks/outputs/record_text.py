@@ -10,6 +10,7 @@ from typing import Any
 __all__ = ["record_text"]
 
 _STEP = "  "
+_PLAIN = (float, bool, type(None), dict, list, tuple)  # as they are, or empty
 _words = json.JSONEncoder(ensure_ascii=False).encode
 
 
@@ -22,12 +23,17 @@ def record_text(value: Mapping[str, Any]) -> str:
 
 
 def _text(value: Any, margin: str) -> str:
-    if isinstance(value, str):
+    kind = type(value)
+    if kind is str:
         return encode_basestring(value)
+    if kind is int:
+        return str(value)
     inner = margin + _STEP
-    if isinstance(value, Mapping) and value:
+    if value and kind is dict:
         pairs = [f"{encode_basestring(key)}: {_text(value[key], inner)}" for key in sorted(value)]
         return "{" + inner + f",{inner}".join(pairs) + margin + "}"
-    if isinstance(value, list | tuple) and value:
+    if value and kind in (list, tuple):
         return "[" + inner + f",{inner}".join([_text(one, inner) for one in value]) + margin + "]"
+    if kind not in _PLAIN and isinstance(value, Mapping | list | tuple) and value:
+        return _text(dict(value) if isinstance(value, Mapping) else list(value), margin)
     return _words(value)

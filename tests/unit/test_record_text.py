@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections import OrderedDict
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kiosk_tasks.job import Status
 from kiosk_tasks.outputs.record_text import record_text
 
 _WORDS = st.text(st.characters(exclude_categories=["Cs"]))
@@ -20,3 +23,17 @@ _VALUES = st.recursive(
 @given(st.dictionaries(_WORDS, _VALUES))
 def test_a_record_is_written_as_json_dumps_writes_it(value: dict[str, Any]) -> None:
     assert record_text(value) == json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
+
+
+def test_other_kinds_of_mappings_and_lists_are_written_as_these() -> None:
+    value = {
+        "a": MappingProxyType({"b": Pair(1, [Status.DONE, OrderedDict()])}),
+        "c": OrderedDict(d=()),
+    }
+    same = {"a": {"b": [1, ["done", {}]]}, "c": {"d": []}}
+    assert record_text(value) == json.dumps(same, indent=2)
+
+
+class Pair(NamedTuple):
+    one: int
+    other: list[Any]

@@ -11,6 +11,7 @@ import pytest
 from tifffile import TiffFile, imread
 
 from kiosk_tasks.errors import InvalidAxes
+from kiosk_tasks.imaging import _tiff_write
 from kiosk_tasks.imaging.io import is_image_file, read, write_labels
 from kiosk_tasks.imaging.labels import LabelImage
 from tests.unit.imaging.files import COLOUR, PLANE, RNG, jpeg, load, png, save, tiff
@@ -241,6 +242,15 @@ def test_labels_come_back(tmp_path: Path, shape: tuple[int, ...], mpp: float | N
         page = file.pages.first
         assert page.is_tiled == (max(shape) >= 2048)
         assert not {"DateTime", "Artist"} & {tag.name for tag in page.tags}
+
+
+@pytest.mark.parametrize("mpp", [None, 0.5, 0.108333])
+@pytest.mark.parametrize("shape", [(1, 1), (64, 64), (40, 51), (1, 2047), (2048, 1), (256, 256)])
+def test_small_labels_are_what_tifffile_writes(shape: tuple[int, int], mpp: float | None) -> None:
+    for labels in (RNG.integers(0, 9, shape), np.zeros(shape), np.ones(shape)):
+        image = LabelImage(labels.astype(np.int32), mpp)
+        whole = _tiff_write._encode(image.data, mpp, _tiff_write._labels_xml(image), quick=True)
+        assert write_labels(image) == whole
 
 
 def test_labels_that_are_no_plane_are_refused() -> None:
