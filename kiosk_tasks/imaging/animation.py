@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
-from PIL import ImageDraw
 from scipy import ndimage
 
 from kiosk_tasks.imaging.labels import Labels, resize_labels
@@ -60,6 +59,8 @@ class TrackAnimation:
         cells = resize_labels(labels, self._shape)
         outline = outlines(cells)
         picture[outline] = self._colour[cells[outline]]
+        from PIL import ImageDraw  # and a library of fonts, which no other job needs
+
         drawing = Pillow.fromarray(picture)
         pen = ImageDraw.Draw(drawing)
         pen.fontmode = "1"  # without half tones: between two indices of the palette is no colour

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,6 @@ from numpy.typing import NDArray
 
 from kiosk_tasks.errors import ModelMismatch
 from kiosk_tasks.serving.protos import tensor_pb2, types_pb2
-
-try:
-    from ml_dtypes import bfloat16 as _bfloat16
-except ImportError:  # only needed by models that take or give bfloat16
-    _bfloat16 = None
 
 __all__ = ["dtype_of", "from_proto", "to_proto"]
 
@@ -57,18 +53,14 @@ def _kinds() -> dict[int, _Kind]:
         "COMPLEX128": ("c16", "dcomplex_val"),
         "STRING": ("O", "string_val"),
     }
-    kinds = {
+    named = {
         types_pb2.DataType.Value(f"DT_{name}"): _Kind(np.dtype(code), field)
         for name, (code, field) in plain.items()
     }
-    pattern = np.dtype("<u2")
-    kinds[types_pb2.DT_HALF] = _Kind(np.dtype("f2"), "half_val", pattern)
-    # Without ml_dtypes numpy has no bfloat16; it is then read as the float32 of the same value.
-    brain = np.dtype("f4") if _bfloat16 is None else np.dtype(_bfloat16)
-    kinds[types_pb2.DT_BFLOAT16] = _Kind(brain, "half_val", pattern)
-    return kinds
+    return named | {types_pb2.DT_HALF: _Kind(np.dtype("f2"), "half_val", _PATTERN)}
 
 
+_PATTERN = np.dtype("<u2")
 _KINDS = _kinds()
 _ENUMS = {kind.dtype: enum for enum, kind in reversed(_KINDS.items())}
 _WIRE_TAGS = {np.dtype("f4"): b"\x2a", np.dtype("f8"): b"\x32"}  # fields 5 and 6, length-delimited
@@ -79,12 +71,7 @@ def dtype_of(enum: int) -> np.dtype[Any]:
 
     Raises ModelMismatch for one that numpy cannot hold (resource, variant, 4-bit and 8-bit floats).
     """
-    kind = _KINDS.get(enum)
-    if kind is None:
-        known = enum in types_pb2.DataType.values()
-        name = types_pb2.DataType.Name(enum) if known else str(enum)
-        raise ModelMismatch(f"The model uses the type {name}, which cannot be held in an array.")
-    return kind.dtype
+    return _kind_of(enum).dtype
 
 
 def to_proto(
@@ -102,12 +89,12 @@ def to_proto(
     if array.dtype.kind in "SUO":
         return _strings_to_proto(array, proto)
     native = array.astype(array.dtype.newbyteorder("="), copy=False)
-    enum = _ENUMS.get(native.dtype)
+    enum = _enum_of(native.dtype)
     if enum is None:
         raise ModelMismatch(f"Arrays of {array.dtype} cannot be sent to a model.")
     proto.dtype = enum
     if typed:
-        _fill_list(proto, _KINDS[enum], native.reshape(-1))
+        _fill_list(proto, _kind_of(enum), native.reshape(-1))
     elif content:
         proto.tensor_content = native.tobytes()
     _set_shape(proto, array.shape)
@@ -120,27 +107,49 @@ def from_proto(proto: Any, content: memoryview | None = None) -> NDArray[Any]:
     content: in place of the `tensor_content` of the TensorProto.
     Raises ModelMismatch if the shape is unknown or the content does not fill it.
     """
-    dtype = dtype_of(proto.dtype)
+    kind = _kind_of(proto.dtype)
     shape = tuple(int(dim.size) for dim in proto.tensor_shape.dim)
     if proto.tensor_shape.unknown_rank or any(length < 0 for length in shape):
         raise ModelMismatch("A tensor of unknown shape cannot be read.")
-    kind = _KINDS[proto.dtype]
     content = proto.tensor_content if content is None else content
     if not content:
         values = _from_list(proto, kind, math.prod(shape))
-    elif dtype.kind == "O":
+    elif kind.dtype.kind == "O":
         values = _split_strings(bytes(content), math.prod(shape))
     else:
-        stored = kind.bits or dtype
+        stored = kind.bits or kind.dtype
         if len(content) != math.prod(shape) * stored.itemsize:
             raise ModelMismatch(
-                f"A tensor of shape {shape} and type {dtype} has {len(content)} bytes; "
+                f"A tensor of shape {shape} and type {kind.dtype} has {len(content)} bytes; "
                 f"it needs {math.prod(shape) * stored.itemsize}."
             )
         values = _from_bits(np.frombuffer(content, stored), kind)
     array = values.reshape(shape)
     array.flags.writeable = False
     return array
+
+
+def _kind_of(enum: int) -> _Kind:
+    kind = _bfloat16() if enum == types_pb2.DT_BFLOAT16 else _KINDS.get(enum)
+    if kind is None:
+        name = types_pb2.DataType.Name(enum) if enum in types_pb2.DataType.values() else str(enum)
+        raise ModelMismatch(f"The model uses the type {name}, which cannot be held in an array.")
+    return kind
+
+
+def _enum_of(dtype: np.dtype[Any]) -> int | None:
+    enum = _ENUMS.get(dtype)
+    return types_pb2.DT_BFLOAT16 if enum is None and dtype.name == "bfloat16" else enum
+
+
+@cache
+def _bfloat16() -> _Kind:
+    """Return what few models take or give; without ml_dtypes it is read as float32."""
+    try:  # not with the module: it is 2 MB of every worker
+        from ml_dtypes import bfloat16
+    except ImportError:
+        return _Kind(np.dtype("f4"), "half_val", _PATTERN)
+    return _Kind(np.dtype(bfloat16), "half_val", _PATTERN)
 
 
 def _set_shape(proto: Any, shape: tuple[int, ...]) -> None:

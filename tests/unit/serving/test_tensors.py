@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -75,8 +76,8 @@ def test_bfloat16(monkeypatch: pytest.MonkeyPatch, typed: bool) -> None:
     proto = to_proto(array, typed=typed)
     assert proto.dtype == types_pb2.DT_BFLOAT16
     assert from_proto(proto).tolist() == array.tolist()
-    monkeypatch.setattr(tensors, "_bfloat16", None)
-    monkeypatch.setattr(tensors, "_KINDS", tensors._kinds())
+    monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+    monkeypatch.setattr(tensors, "_bfloat16", tensors._bfloat16.__wrapped__)
     without = from_proto(proto)
     assert without.dtype == np.float32
     assert without.tolist() == array.tolist()
