@@ -130,7 +130,7 @@ def _workers(home: Path) -> list[psutil.Process]:
     found = []
     for child in psutil.Process(int(values["KIOSK_STACK_PID"])).children():
         with suppress(psutil.Error):  # it has just ended
-            if {"celery", "worker"} <= set(child.cmdline()):
+            if {"kiosk_tasks.run", "worker"} <= set(child.cmdline()):
                 found.append(child)
     return found
 

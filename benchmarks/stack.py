@@ -1,8 +1,8 @@
 """The real stack that rows measure: Valkey, the model server, moto's S3 over HTTP, and workers.
 
 Broker and model server are those of the embedded stack. The bucket is a process that speaks S3; a
-folder stands beside it for rows that measure no bucket. Workers are started by rows, as
-`celery -A kiosk_tasks worker`.
+folder stands beside it for rows that measure no bucket. Workers are started by rows, with the
+command of the embedded stack.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from benchmarks.relay import Relay
 from kiosk_tasks.settings import Settings
 from kiosk_tasks.stack import Part, Stack
 from kiosk_tasks.stack.parts import Plan, broker_part, model_server_part
-from kiosk_tasks.stack.workers import CELERY
+from kiosk_tasks.stack.workers import WORKER_COMMAND
 from kiosk_tasks.storage import from_url
 from kiosk_tasks.wiring import model_folders
 from tests.built_models import built
@@ -130,8 +130,8 @@ class Site:
 
 def worker_argv(queues: Sequence[str], processes: int, node: str) -> list[str]:
     """Return the command of a worker."""
-    what = ["worker", "-Q", ",".join(queues), "-c", str(processes), "-n", node]
-    return [*CELERY, *what, "--without-gossip", "--without-mingle", "--loglevel", "INFO"]
+    what = ["-Q", ",".join(queues), "-c", str(processes), "-n", node]
+    return [*WORKER_COMMAND, *what, "--without-gossip", "--without-mingle", "--loglevel", "INFO"]
 
 
 @contextmanager

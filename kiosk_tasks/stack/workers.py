@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BROKER",
-    "CELERY",
     "PYTHON_START_S",
     "WORKER",
+    "WORKER_COMMAND",
     "crew_name",
     "crew_part",
     "node_of",
@@ -26,7 +26,7 @@ __all__ = [
 
 BROKER = "broker"
 WORKER = "worker"
-CELERY = (sys.executable, "-m", "celery", "-A", "kiosk_tasks")
+WORKER_COMMAND = (sys.executable, "-m", "kiosk_tasks.run", "worker")
 PYTHON_START_S = 120.0  # TensorFlow's import on a cold disk and a busy machine
 
 _SOFT_SHUTDOWN_S = 2  # Celery waits all of it, also when idle, before it puts running jobs back
@@ -82,10 +82,10 @@ def node_of(queue: str, number: int) -> str:
 
 
 def _argv(queues: tuple[str, ...], slots: int, node: str) -> tuple[str, ...]:
-    what = ("worker", "-Q", ",".join(queues), "-c", str(slots), "-n", node)
+    what = ("-Q", ",".join(queues), "-c", str(slots), "-n", node)
     quiet = ("--without-gossip", "--without-mingle", "--loglevel", "INFO")
     settings = ("--", f"worker.soft_shutdown_timeout={_SOFT_SHUTDOWN_S}")
-    return (*CELERY, *what, *quiet, *settings)
+    return (*WORKER_COMMAND, *what, *quiet, *settings)
 
 
 def _told(ready_file: Path) -> dict[str, str]:

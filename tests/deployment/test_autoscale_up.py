@@ -84,7 +84,7 @@ def workers(kiosk: Kiosk) -> dict[str, psutil.Process]:
             line = " ".join(process.cmdline())
         except psutil.Error:
             continue
-        if match := re.search(r"celery .* -n (\w+)-(\d+)@", line):
+        if match := re.search(r"kiosk_tasks\.run worker .* -n (\w+)-(\d+)@", line):
             found[f"worker {match[1]} {match[2]}"] = process
     assert len(found) <= MOST
     return found

@@ -69,7 +69,7 @@ def test_command_lines(plan: Plan) -> None:
     assert broker.argv[0].endswith("valkey-server")
     assert server.argv[1:5] == ("-m", "kiosk_tasks.serving.server", "/models", "/more")
     assert worker.argv[1:] == (
-        *("-m", "celery", "-A", "kiosk_tasks", "worker", "-Q", "predict,track", "-c", "3"),
+        *("-m", "kiosk_tasks.run", "worker", "-Q", "predict,track", "-c", "3"),
         *("-n", "kiosk@%h", "--without-gossip", "--without-mingle", "--loglevel", "INFO"),
         *("--", "worker.soft_shutdown_timeout=2"),
     )
