@@ -84,7 +84,6 @@ class _Results:
                     self._failed(name, "its result is gone from the bucket; send the file again.")
                 except UnreadableArchive as exc:
                     self._failed(name, str(exc))
-                shutil.rmtree(folder / "one", ignore_errors=True)
                 self.ctx.report.progress(number + 1, len(self.unpacked.names))
         for name, reason in self.unpacked.failures:
             self._failed(name, reason)
@@ -96,12 +95,15 @@ class _Results:
             yield OutputFile(failures, _table(["file", "reason"], rows))
 
     def _of_one(self, name: str, outcome: Outcome, folder: Path) -> Iterator[OutputFile]:
-        found = fetch_result(self.ctx.storage, outcome.output["output_file_name"], folder)
-        stem = stem_of(PurePosixPath(name).name)
-        self._done(name, _counts(found.get(f"{stem}_job.json")), outcome.seconds)
-        where = _where(name)
-        for file, path in sorted(found.items()):
-            yield OutputFile(self._place(where, file), path)
+        try:
+            found = fetch_result(self.ctx.storage, outcome.output["output_file_name"], folder)
+            stem = stem_of(PurePosixPath(name).name)
+            self._done(name, _counts(found.get(f"{stem}_job.json")), outcome.seconds)
+            where = _where(name)
+            for file, path in sorted(found.items()):
+                yield OutputFile(self._place(where, file), path)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _of_many(self, name: str, results: Results, place: int) -> Iterator[OutputFile]:
         done = results.done[place]
