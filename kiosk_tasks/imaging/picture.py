@@ -145,14 +145,16 @@ def colours_of(
     the colour that is used least among those its neighbours leave.
     """
     runs = runs_of(labels) if runs is None else runs
-    borders = borders_of(labels, runs=runs) if borders is None else borders
+    cells = np.unique(runs.label).tolist()
     near: dict[int, list[int]] = {}
-    for smaller, larger in neighbours(labels, borders, within=_NEAR + 1).tolist():
-        near.setdefault(larger, []).append(smaller)
+    if len(cells) > len(PALETTE):  # else there is a colour for each
+        borders = borders_of(labels, runs=runs) if borders is None else borders
+        for smaller, larger in neighbours(labels, borders, within=_NEAR + 1).tolist():
+            near.setdefault(larger, []).append(smaller)
     colours = [0] * (int(runs.label.max(initial=0)) + 1)
     every = range(len(PALETTE))
     used = [0] * len(PALETTE)
-    for label in np.unique(runs.label).tolist():
+    for label in cells:
         taken = {colours[other] for other in near.get(label, ())}
         free = [colour for colour in every if colour not in taken] or every
         colour = min(free, key=used.__getitem__)

@@ -72,9 +72,10 @@ class ZipWriter:
     ) -> None:
         """Add a member of another archive: `stored` are its bytes there, `size` is it unpacked."""
         member = _Member(name, method, checksum, size, len(stored))
-        self._file.write(member.local())
+        header = member.local()
+        self._file.write(header)
         self._file.write(stored)
-        self._note(member)
+        self._note(member, len(header))
 
     def add_file(self, name: str, path: Path, *, packed: bool = False) -> None:
         """Add a file, piece by piece. packed: whether to deflate it."""
@@ -96,11 +97,11 @@ class ZipWriter:
         self._file.seek(begin)
         self._file.write(member.local())
         self._file.seek(end)
-        self._note(member)
+        self._note(member, len(header))
 
-    def _note(self, member: _Member) -> None:
+    def _note(self, member: _Member, header_bytes: int) -> None:
         self._central.append(member.central(self._place))
-        self._place += len(member.local()) + member.stored
+        self._place += header_bytes + member.stored
 
     def _finish(self) -> None:
         directory, count = b"".join(self._central), len(self._central)
