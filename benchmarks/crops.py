@@ -45,7 +45,7 @@ COUNT, SIDE, RUNS = 2000, 64, 5
 GOAL_PER_S = 150.0
 GOAL_CPU_MS = 5.0
 DRAWN = 100
-LIMITS = (1, 8, 32, 128)
+LIMITS = (1, 8, 32)
 KEPT = Path(tempfile.gettempdir()) / "kiosk-benchmark-models"
 
 

@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
+from billiard.exceptions import SoftTimeLimitExceeded
+
 from kiosk_tasks.archive_jobs.batches import Done, Inputs, Results
 from kiosk_tasks.archive_jobs.facts import COUNTS, old_facts, told_of
 from kiosk_tasks.archive_jobs.sharing import SharedModels
@@ -119,7 +121,7 @@ class _Work:
                 if isinstance(value, FanOut):
                     raise InternalError("a small image asked for jobs of its own; send it alone.")
             self.done[number] = report.done()
-        except (Cancelled, ClaimLost, TimeLimit):
+        except (Cancelled, ClaimLost, TimeLimit, SoftTimeLimitExceeded):
             raise
         except Exception as exc:  # what ends one image is its own: as the task boundary has it
             error = in_our_words(exc, ctx.job.id)

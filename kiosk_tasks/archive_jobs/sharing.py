@@ -119,8 +119,6 @@ class SharedModels:
         while True:
             while self._turns.step():
                 pass
-            if self._turns.error is not None:
-                raise self._turns.error
             if not self._asked:
                 return
             self._exchange(next(iter(self._asked)))
@@ -151,7 +149,7 @@ class SharedModels:
             while (group := self._taken(service, full=True)) is None and self._turns.step():
                 pass
             group = group or self._taken(service, full=False)
-            if group is None or self._turns.error is not None:
+            if group is None:
                 return
             sent.append(group)
             if len(group) == 1:

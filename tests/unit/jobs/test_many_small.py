@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import threading
 import zipfile
 from collections.abc import Iterator
 from io import BytesIO, StringIO
@@ -12,9 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from billiard.exceptions import SoftTimeLimitExceeded
 from numpy.typing import NDArray
 
 from kiosk_tasks.archive_jobs import unpacking
+from kiosk_tasks.archive_jobs.turns import Turns
 from kiosk_tasks.errors import (
     Cancelled,
     KioskError,
@@ -214,10 +215,8 @@ def test_a_server_that_is_away_ends_the_batch_and_not_its_files() -> None:
     )
     given = {"input_file_name": "key", "original_name": "photos.zip"}
     fanned = unpacked_by(outside, given)
-    threads = threading.active_count()
     with pytest.raises(ModelServerUnavailable):  # so that the whole batch is run again
         run_local(new_job(find("predict_many"), fanned.children[-1].fields), given=outside)
-    assert threading.active_count() == threads
 
 
 def test_an_image_of_which_a_stage_breaks_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,14 +234,17 @@ def test_an_image_of_which_a_stage_breaks_fails_alone(monkeypatch: pytest.Monkey
     assert row["reason"].startswith("an unforeseen error (ZeroDivisionError")
 
 
-def test_what_may_pass_in_one_image_ends_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: Any) -> Any:
-        raise StorageFull("the disk is full.")
+@pytest.mark.parametrize("error", [StorageFull("the disk is full."), SoftTimeLimitExceeded()])
+def test_what_is_not_one_images_fault_ends_the_batch(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise error
 
     outside = fake_adapters(key=zipped(same_sized()))
     fanned = unpacked_by(outside, {"input_file_name": "key", "original_name": "photos.zip"})
-    monkeypatch.setattr("kiosk_tasks.jobs.predict.to_image", full)
-    with pytest.raises(StorageFull):  # so that the whole batch is run again
+    monkeypatch.setattr("kiosk_tasks.jobs.predict.to_image", broken)
+    with pytest.raises(type(error)):
         run_local(new_job(find("predict_many"), fanned.children[0].fields), given=outside)
 
 
@@ -257,12 +259,26 @@ def test_a_batch_that_is_cancelled_ends_between_images() -> None:
             raise Cancelled("it was cancelled.")
 
     report.check = check  # type: ignore[method-assign]
-    threads = threading.active_count()
     job = new_job(find("predict_many"), fanned.children[0].fields)
     with pytest.raises(Cancelled):
         run_local(job, given=outside, report=report)
-    assert threading.active_count() == threads
     assert not list(outside.storage.list("output/"))
+
+
+def test_turns_that_are_left_end_what_waits() -> None:
+    ended = []
+
+    def waits() -> None:
+        try:
+            turns.wait()
+        finally:
+            ended.append(True)
+
+    with Turns([waits, waits, waits], at_once=2) as turns:
+        while turns.step():
+            pass
+        assert not ended
+    assert ended == [True, True]
 
 
 def unpacked_by(outside: Any, given: dict[str, Any]) -> FanOut:
