@@ -191,10 +191,13 @@ class ModelServer(Protocol):
         batches: Iterable[Mapping[str, NDArray[Any]]],
         *,
         check: Callable[[], None] = no_check,
+        in_flight: int | None = None,
     ) -> Iterator[dict[str, NDArray[Any]]]:
         """Yield the outputs of each batch, in order; several batches are in flight at once.
 
         batches: one mapping of input name to array each. They are drawn lazily.
+        in_flight: most batches that are; None: as many as keep a server busy. With 1, the next is
+            sent when the reply is there, and that is yielded while the server works on.
         check: called about once a second while a reply is awaited; raises to stop.
         Raises ModelMismatch when an array does not fit the signature, before it is sent.
         """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
@@ -33,11 +34,13 @@ class Predictor(Protocol):
         """Return the heads of one plane."""
         ...
 
-    def many(self, planes: Iterable[Tiles]) -> Iterator[Heads]:
+    def many(self, planes: Iterable[Tiles], *, soon: bool = False) -> Iterator[Heads]:
         """Yield the heads of each plane, in order; neighbours of one tile side share requests.
 
         planes: drawn while replies are awaited, so that making them costs no time: a few requests
             ahead, never all of them.
+        soon: there is work to do with the first plane while the server is at the next. If it is one
+            request, it is not to share the server's processors with that.
         """
         ...
 
@@ -102,13 +105,23 @@ class _Session:
         (heads,) = self.many([tiles])
         return heads
 
-    def many(self, planes: Iterable[Tiles]) -> Iterator[Heads]:
+    def many(self, planes: Iterable[Tiles], *, soon: bool = False) -> Iterator[Heads]:
         """Send the tiles in batches, several in flight; stitch the replies as they come."""
+        in_flight = None
+        if soon:
+            planes = iter(planes)
+            first = next(planes)
+            planes = chain([first], planes)
+            alone = len(first.layout) <= most_tiles(first.layout.tile, self._ctx.limits)
+            in_flight = 1 if alone else None
         waiting: deque[_Plane] = deque()
         sent: deque[int] = deque()
         batches = self._batches(planes, waiting, sent)
         check = self._ctx.report.check
-        for reply in self._ctx.models.predict(self._signature, batches, check=check):
+        replies = self._ctx.models.predict(
+            self._signature, batches, check=check, in_flight=in_flight
+        )
+        for reply in replies:
             count = sent.popleft()
             _check_count({name: reply[name] for name in self._outputs}, count)
             self._done += count

@@ -67,6 +67,7 @@ class PretendModel:
         batches: Iterable[Mapping[str, NDArray[Any]]],
         *,
         check: Callable[[], None] = no_check,
+        in_flight: int | None = None,  # noqa: ARG002  as a model server has it
     ) -> Iterator[dict[str, NDArray[Any]]]:
         """Yield the heads of each batch."""
         for batch in batches:

@@ -54,6 +54,7 @@ class FakeModels:
         batches: Iterable[Mapping[str, NDArray[Any]]],
         *,
         check: Callable[[], None] = lambda: None,
+        in_flight: int | None = None,  # noqa: ARG002
     ) -> Iterator[Outputs]:
         model = self.models[signature.model]
         for batch in batches:

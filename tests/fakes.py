@@ -65,6 +65,7 @@ class FakeModelServer:
         batches: Iterable[Batch],
         *,
         check: Callable[[], None] = lambda: None,
+        in_flight: int | None = None,  # noqa: ARG002
     ) -> Iterator[dict[str, NDArray[Any]]]:
         for batch in batches:
             check()

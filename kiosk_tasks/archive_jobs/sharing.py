@@ -95,6 +95,7 @@ class SharedModels:
         batches: Iterable[Arrays],
         *,
         check: Callable[[], None] = no_check,
+        in_flight: int | None = None,  # noqa: ARG002  of all images together there are several
     ) -> Iterator[dict[str, NDArray[Any]]]:
         """Yield the outputs of each batch, in order; all are asked at once, and await company."""
         requests = deque[_Request]()

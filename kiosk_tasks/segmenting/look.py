@@ -24,12 +24,14 @@ class Look:
     """How planes are looked at: the model, what the server says of it, and what asks it.
 
     predict: asks for one plane. predict_many: for each of many, as `Predictor.many` does.
+    predict_soon: the same, for who goes on with the first while the next is under way.
     """
 
     cells: CellModel
     signature: Signature
     predict: Predict
     predict_many: Callable[[Iterable[Tiles]], Iterator[Heads]]
+    predict_soon: Callable[[Iterable[Tiles]], Iterator[Heads]]
 
     def at(self, plane: Image, scale: Scale) -> Heads:
         """Return the model's outputs for a plane of axes "YX", as it looks at that scale."""
@@ -48,7 +50,7 @@ class Look:
 
         Closing it cancels what is under way.
         """
-        yield from self.predict_many(self._tiles(plane, scale) for scale in scales)
+        yield from self.predict_soon(self._tiles(plane, scale) for scale in scales)
 
     def _tiles(self, plane: Image, scale: Scale) -> Tiles:
         return prepare(plane, scale, cells=self.cells, signature=self.signature)
@@ -67,8 +69,9 @@ def look_with(
     asks = predictor(signature, ctx, tell=tell, outputs=outputs)
     _check_input(signature)
     if predict is not None:
-        return Look(cells, signature, predict, partial(map, predict))
-    return Look(cells, signature, asks, asks.many)
+        one_by_one = partial(map, predict)
+        return Look(cells, signature, predict, one_by_one, one_by_one)
+    return Look(cells, signature, asks, asks.many, partial(asks.many, soon=True))
 
 
 def _check_input(signature: Signature) -> None:

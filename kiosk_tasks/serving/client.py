@@ -103,11 +103,13 @@ class TensorFlowServing:
         batches: Iterable[Mapping[str, NDArray[Any]]],
         *,
         check: Callable[[], None] = no_check,
+        in_flight: int | None = None,
     ) -> Iterator[dict[str, NDArray[Any]]]:
         """Yield the outputs of each batch, in order; `in_flight` batches are under way at once.
 
         batches: one mapping of input name to array each, drawn lazily: one more than is in flight.
         check: called every `_CHECK_EVERY_S` while a reply is awaited; raises to stop.
+        in_flight: in place of the client's own.
         The arrays yielded are read-only. Closing the iterator cancels what is under way.
         Raises ModelMismatch when an array does not fit the signature, before it is sent, or when an
         output is missing; UnknownModel when the version is gone; ModelServerUnavailable.
@@ -118,7 +120,7 @@ class TensorFlowServing:
                 request = write_request(signature, fit_inputs(signature, batch))
                 items = max((len(array) for array in batch.values() if array.ndim), default=1)
                 outputs = None
-                if len(calls) == self._in_flight:
+                if len(calls) == (in_flight or self._in_flight):
                     outputs = self._receive(calls[0], signature, check)
                     calls.popleft()
                 calls.append(Call(request, self._send, items=items))

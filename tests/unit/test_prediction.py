@@ -144,3 +144,24 @@ def test_replies_are_let_go_before_the_next_are_awaited(monkeypatch: pytest.Monk
     predict, _ = asking(FakeModel(answer))
     assert len(list(predict.many([tiles_of(1, (60, 60)), tiles_of(2, (20, 20))]))) == 2
     assert len(given) > 3
+
+
+@pytest.mark.parametrize(
+    ("first", "soon", "in_flight"),
+    [((16, 16), True, 1), ((28, 28), True, 1), ((64, 64), True, None), ((16, 16), False, None)],
+)
+def test_a_plane_of_one_request_is_not_held_up_by_the_next(
+    monkeypatch: pytest.MonkeyPatch, first: tuple[int, int], soon: bool, in_flight: int | None
+) -> None:
+    asked, plain = [], FakeModels.predict
+
+    def watched(models: FakeModels, *args: Any, **named: Any) -> Any:
+        asked.append(named["in_flight"])
+        return plain(models, *args, **named)
+
+    monkeypatch.setattr(FakeModels, "predict", watched)
+    ask, _ = asking(FakeModel(answer))
+    planes = [tiles_of(1, first), tiles_of(2, (8, 8), tile=8)]
+    for heads, tiles in zip(ask.many(planes, soon=soon), planes, strict=True):
+        assert heads.image is tiles.image
+    assert asked == [in_flight]

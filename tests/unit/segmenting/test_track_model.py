@@ -57,6 +57,7 @@ class TrackingServer:
         batches: Iterable[Arrays],
         *,
         check: Callable[[], None] = lambda: None,
+        in_flight: int | None = None,  # noqa: ARG002
     ) -> Iterator[dict[str, NDArray[Any]]]:
         for batch in batches:
             check()
