@@ -34,6 +34,7 @@ from kiosk_tasks.job import Limits, new_job
 from kiosk_tasks.jobs import find
 from kiosk_tasks.ports import Signature, TensorSpec
 from kiosk_tasks.run.local import MemoryReporter, run_local
+from kiosk_tasks.segmenting import large_plan
 from kiosk_tasks.segmenting.large_pixels import _equalised, seen_window
 from kiosk_tasks.segmenting.large_survey import exact_percentiles, seen_percentiles, survey
 from kiosk_tasks.segmenting.multiplex import nuclei_in_cells
@@ -133,6 +134,38 @@ def test_files_are_those_of_the_image_in_one_piece(drawn: NDArray[np.uint16]) ->
     )
     with zipfile.ZipFile(io.BytesIO(blocks["x_rois.zip"])) as rois:
         assert len(rois.namelist()) == len(outlines)
+
+
+def hills(shape: tuple[int, int], seed: int) -> NDArray[np.uint16]:
+    """Draw wide hills that run into each other: a strip of one does not say which it belongs to."""
+    rng = np.random.default_rng(seed)
+    rows, columns = np.mgrid[: shape[0], : shape[1]]
+    field = np.zeros(shape)
+    for y in range(25, shape[0], 50):
+        for x in range(25, shape[1], 50):
+            top_y, top_x = y + rng.uniform(-8, 8), x + rng.uniform(-8, 8)
+            far = (rows - top_y) ** 2 + (columns - top_x) ** 2
+            field = np.maximum(field, rng.uniform(0.8, 1) * np.exp(-far / (2 * 16**2)))
+    return (60_000 * field).astype(np.uint16)
+
+
+def test_cells_at_borders_need_the_margin(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = tiff(hills(SHAPE, seed=3), resolution=(1e4 / 0.65, 1e4 / 0.65), resolutionunit=3)
+
+    def as_they_are(images: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        head = images.astype(np.float32)
+        return {"inner_distance": head, "outer_distance": head, "foreground": head + 0.4}
+
+    def labels(limits: Limits) -> NDArray[np.int32]:
+        models = FakeModelServer(tile=TILE, answer=as_they_are)
+        adapters = fake_adapters(models=models, limits=limits, **_bucket(data))
+        return labels_in(finished(adapters, input_file_name="x.tif")[0])
+
+    whole = labels(Limits())
+    assert len(matched(labels(LOW), whole)) > 60
+    monkeypatch.setattr(large_plan, "MARGIN", 3)
+    with pytest.raises(AssertionError):
+        matched(labels(LOW), whole)
 
 
 def test_labels_have_smaller_views_and_the_pixel_size(tmp_path: Path) -> None:
