@@ -177,27 +177,29 @@ def test_replies_keep_the_order_of_the_batches(script: Script, port: int) -> Non
     client.close()
 
 
-def test_with_one_in_flight_a_reply_is_yielded_while_the_next_is_under_way(
-    script: Script, client: TensorFlowServing
+@pytest.mark.parametrize("in_flight", [1, 2])
+def test_with_one_in_flight_the_next_is_sent_when_a_reply_is_there(
+    script: Script, client: TensorFlowServing, in_flight: int
 ) -> None:
     signature = client.signature("M")
-    came: list[float] = []
-    under_way, read = threading.Event(), threading.Event()
+    second_came, first_read = threading.Event(), threading.Event()
+    together = []
 
     def watched(request: Any, context: Any) -> Any:
-        came.append(from_proto(request.inputs["x"])[0])
-        if len(came) == 2:
-            under_way.set()
-            assert read.wait(10)
+        if from_proto(request.inputs["x"])[0] == 0:
+            together.append(second_came.wait(1))
+        else:
+            second_came.set()
+            assert first_read.wait(10)
         return script.echo(request, context)
 
     script.answer = watched
-    replies = client.predict(signature, map(batch, range(2)), in_flight=1)
+    replies = client.predict(signature, map(batch, range(2)), in_flight=in_flight)
     assert next(replies)["y"][0] == 0
-    assert under_way.wait(10)
-    read.set()
+    assert second_came.wait(10)  # before anybody asks for its reply
+    first_read.set()
     assert next(replies)["y"][0] == 1
-    assert came == [0, 1]
+    assert together == [in_flight == 2]
 
 
 def test_batches_are_drawn_lazily_and_cancelled_when_nobody_reads(
