@@ -77,7 +77,7 @@ def grey_picture(plane: NDArray[Any], size: tuple[int, int]) -> NDArray[np.uint8
     else:
         grey = _greys(plane, floor, ceiling)
     times = size[0] // plane.shape[0]
-    if max(plane.shape) <= _CROP:  # their pixels are seen as they are, and pack to a third
+    if max(plane.shape) <= _CROP:  # their pixels are seen as they are, and pack to half
         return grey.repeat(times, axis=0).repeat(times, axis=1)
     if max(plane.shape) <= _LARGEST:  # else a narrow one may shrink along one axis only
         return enlarged(grey, times)
